@@ -1,0 +1,328 @@
+"""The command line. The only module that reaches conversion and evaluation, and that when called."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from agent import __version__, report
+from agent.discovery import Catalogue, discover
+from agent.errors import UserError
+from agent.files import write_atomically
+from agent.hookspecs import ROLES, Context
+from agent.loop import Tally
+from agent.profile import LoadedProfile, choose, find_profile, load_profile
+from agent.session import Options, check_all, play
+
+EXIT_USER_ERROR = 2
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+ProfileOption = Annotated[
+    str | None,
+    typer.Option("--profile", "-p", help="The profile: a path, or a name in profiles/.", metavar="NAME_OR_PATH"),
+]
+PluginOption = Annotated[
+    list[Path] | None, typer.Option("--plugin", help="Load a plugin from this file too; may be given again.")
+]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the same as JSON to this file.")]
+
+
+@app.callback(invoke_without_command=True)
+def run(
+    context: typer.Context,
+    profile: ProfileOption = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Really move the mouse. Without it nothing on the desktop moves.")
+    ] = False,
+    footage: Annotated[
+        Path | None,
+        typer.Option(help="Play this video or folder of images instead of capturing; acts dry, in lock-step."),
+    ] = None,
+    episodes: Annotated[int | None, typer.Option(min=1, help="Stop after so many episodes of the game.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed the game with this.")] = None,
+    duration: Annotated[float | None, typer.Option(min=0.001, help="Stop after so many seconds.")] = None,
+    plugin: PluginOption = None,
+    report_file: Annotated[
+        Path | None, typer.Option("--report", metavar="OUT.json", help="Write the final tables as JSON.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Open a window with boxes, target and crosshair.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Watch a game's screen, find targets with YOLO, move the mouse, and measure all of it.
+
+    [bold]agent.py --profile doom.yaml[/]  plays Doom, headless: the game comes with the package.
+    [bold]agent.py --profile footage.yaml --footage VIDEO[/]  detects on a recording.
+    [bold]agent.py --profile desktop.yaml[/]  looks at the middle of your screen, and moves nothing.
+
+    A run ends at Ctrl-C, at the end of the footage, or when --duration or --episodes is reached; then it
+    prints how many frames, how long each stage took, and what it did. Reticle is for games you run yourself,
+    offline: nothing on the desktop moves without --live, an arm key held and every guard content.
+    """
+    if version:
+        out.print(f"reticle {__version__}")
+        return
+    if context.invoked_subcommand is not None:
+        return
+    if profile is None:
+        raise UserError("give a profile to run (--profile doom.yaml), or a command; --help lists them")
+    _check_writable(report_file)
+    loaded = load_profile(find_profile(profile), plugin or [])
+    result = play(
+        loaded,
+        Options(
+            live=live,
+            footage=footage,
+            episodes=episodes,
+            seed=seed,
+            duration_s=duration,
+            show=show,
+        ),
+        _watch,
+    )
+    report.show(result, out)
+    if report_file is not None:
+        report.write(result, report_file)
+        out.print(f"report: {report_file}", style="dim", soft_wrap=True)
+    if result.error is not None:
+        raise result.error
+    if result.signal:
+        raise SystemExit(128 + result.signal)
+
+
+@app.command()
+def check(
+    profile: Annotated[str, typer.Argument(help="A path, or a name in profiles/.")],
+    plugin: PluginOption = None,
+) -> None:
+    """Validate a profile and the settings of its plugins, and see that the files it names are there."""
+    loaded = load_profile(find_profile(profile), plugin or [])
+    choices = [loaded.capture, loaded.detector, loaded.selection, loaded.actuation]
+    check_all([*choices, *loaded.guards, *loaded.observers], _context(loaded))
+    names = ", ".join(choice.maker.name for choice in choices)
+    out.print(f"{loaded.path}: a valid profile ({loaded.profile.mode}: {names})", soft_wrap=True)
+
+
+@app.command()
+def plugins(plugin: PluginOption = None, json_file: JsonOption = None) -> None:
+    """List what is installed: each role's plugins, where they come from, and their settings."""
+    rows = list(_plugin_rows(discover(plugin or [])))
+    for role in ROLES:
+        table = Table(role, "from", "what it is", "settings", title_justify="left")
+        for row in (r for r in rows if r["role"] == role):
+            settings = "\n".join(f"{s['name']} = {s['default']}" for s in row["settings"])
+            table.add_row(row["name"], row["source"], row["summary"], escape(settings))
+        out.print(table)
+    if json_file is not None:
+        write_atomically(json_file, json.dumps(rows, indent=2) + "\n")
+
+
+@app.command()
+def detect(
+    images: Annotated[Path, typer.Argument(metavar="IMAGE_OR_FOLDER", help="An image, or a folder of images.")],
+    model: Annotated[str | None, typer.Option(help="A bundle: its name in models/ or its folder.")] = None,
+    cfg: Annotated[Path | None, typer.Option(help="Or a Darknet cfg ...")] = None,
+    weights: Annotated[Path | None, typer.Option(help="... and its weights.")] = None,
+    names: Annotated[Path | None, typer.Option(help="The class names, one a line; COCO's by default.")] = None,
+    size: Annotated[int | None, typer.Option(min=32, help="The network's input side, pixels.")] = None,
+    engine: Annotated[str | None, typer.Option(help="What runs it: openvino or tensorflow.")] = None,
+    confidence: Annotated[float | None, typer.Option(help="Drop boxes less sure than this.")] = None,
+    resize: Annotated[str | None, typer.Option(help="auto, letterbox or stretch.")] = None,
+    drawn: Annotated[
+        Path | None, typer.Option("--out", help="A folder for the images with their boxes drawn, PNG.")
+    ] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Detect in an image or a folder of images; draw the boxes and write them as JSON."""
+    from evaluation.detect import detect_images, image_files
+
+    files = image_files(images)
+    _check_writable(json_file)
+    catalogue = discover()
+    given = {
+        "model": model,
+        "cfg": cfg and cfg.resolve(),
+        "weights": weights and weights.resolve(),
+        "names": names and names.resolve(),
+        "size": size,
+        "engine": engine,
+        "confidence": confidence,
+        "resize": resize,
+    }
+    maker = catalogue.with_duty("detector", "model")
+    choice = choose(catalogue, maker, "detect", **{key: value for key, value in given.items() if value is not None})
+    detector = maker.make(choice.settings, _plain_context(Path.cwd()))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("detecting", total=len(files))
+        rows = list(detect_images(detector, files, drawn, lambda: progress.advance(task)))
+    table = Table("image", "class", "score", "box (x1 y1 x2 y2)")
+    for row in rows[:20]:
+        for i, found in enumerate(row["detections"] or [{"class": "-", "score": 0.0, "box": []}]):
+            box = " ".join(f"{v:.0f}" for v in found["box"])
+            table.add_row(Path(row["image"]).name if i == 0 else "", found["class"], f"{found['score']:.2f}", box)
+    out.print(table)
+    if len(rows) > 20:
+        out.print(f"and {len(rows) - 20} more images")
+    if json_file is not None:
+        write_atomically(json_file, json.dumps(rows, indent=2) + "\n")
+        out.print(f"boxes: {json_file}", style="dim", soft_wrap=True)
+    if drawn is not None:
+        out.print(f"pictures: {drawn}", style="dim", soft_wrap=True)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="yolov4, yolov4-tiny, yolov3 or yolov3-tiny.")],
+    to: Annotated[Path | None, typer.Option("--out", help="The bundle's folder; models/NAME by default.")] = None,
+) -> None:
+    """Download official weights into a bundle: checked by sha256, resumed where they broke off."""
+    from conversion import fetch as fetching
+    from engine.models import MODELS
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err) as progress:
+        task = progress.add_task(name, total=None)
+        bundle = fetching.fetch(
+            name,
+            to or MODELS / name,
+            lambda done, total: progress.update(task, completed=done, total=total or None),
+        )
+    out.print(f"{bundle}: the bundle is ready", soft_wrap=True)
+
+
+@app.command()
+def convert(
+    cfg: Annotated[Path, typer.Option(help="The Darknet cfg.")],
+    weights: Annotated[Path, typer.Option(help="Its weights.")],
+    to: Annotated[Path, typer.Option("--out", help="The bundle's folder, such as models/NAME.")],
+    names: Annotated[Path | None, typer.Option(help="The class names, one a line; COCO's by default.")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=32, help="The network's input side, pixels; the cfg's by default.")
+    ] = None,
+) -> None:
+    """Make a bundle of your own Darknet files: checked against each other, with their hashes."""
+    from conversion.bundle import make_bundle
+    from engine.models import ModelFiles, read_names
+
+    files = ModelFiles(cfg, weights, read_names(names) if names else None, (size, size) if size else None)
+    out.print(f"{make_bundle(files, to)}: the bundle is ready", soft_wrap=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; what the user can put right ends in one sentence and status 2."""
+    from engine.errors import ModelError
+
+    try:
+        app(args=arguments, prog_name="agent.py")
+    except (UserError, ModelError) as error:
+        err.print(str(error), style="red", markup=False, soft_wrap=True)
+        _exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        err.print("interrupted")
+        _exit(130)
+    except BrokenPipeError:
+        # Whoever read the output has gone; Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _exit(1)
+
+
+def _exit(status: int) -> None:
+    raise SystemExit(status)
+
+
+class _Going:
+    """One line that says how far a run is, made anew each time it is drawn."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def __rich__(self) -> str:
+        tally = self._tally
+        seconds = (time.perf_counter_ns() - tally.started_ns) / 1e9 if tally.started_ns else 0.0
+        rate = tally.frames / seconds if seconds else 0.0
+        return f"{tally.frames} frames, {rate:.0f} a second, {tally.detections} detections; Ctrl-C ends the run"
+
+
+def _watch(tally: Tally) -> Live:
+    return Live(_Going(tally), console=err, transient=True, refresh_per_second=4)
+
+
+def _context(loaded: LoadedProfile) -> Context:
+    return _plain_context(loaded.path.resolve().parent)
+
+
+def _plain_context(folder: Path) -> Context:
+    """Return the context of a maker outside a run."""
+    nothing: Callable[[str], None] = lambda reason: None  # noqa: E731
+    return Context(folder=folder, seed=0, live=False, lock_step=True, panic=nothing)
+
+
+def _check_writable(path: Path | None) -> None:
+    """Refuse a file that cannot be written before the work that would be lost.
+
+    :raises UserError: it is a folder, or its folder cannot be made or written.
+    """
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: its folder cannot be made: {error.strerror}") from error
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UserError(f"{path}: this file cannot be written; name another")
+
+
+def _plugin_rows(catalogue: Catalogue) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for role in ROLES:
+        for offer in catalogue.offers[role].values():
+            fields = offer.maker.settings.model_fields
+            rows.append(
+                {
+                    "role": role,
+                    "name": offer.maker.name,
+                    "source": offer.source,
+                    "summary": offer.maker.summary,
+                    "settings": [
+                        {
+                            "name": name,
+                            "default": "required" if field.is_required() else _plain(field.default),
+                            "description": field.description or "",
+                        }
+                        for name, field in fields.items()
+                    ],
+                }
+            )
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -1,0 +1,184 @@
+"""The plugin contract: one class of hook specs a role, each hook returning the makers of that role.
+
+A plugin is a module or an object with some of these hooks. Each hook is called once, at start, before
+the profile is read; it returns a `Maker` or a list of them, which the host lists (`agent.py plugins`) and
+whose settings it checks before anything starts. The maker of each role that the profile names is then
+called once. A hook that raises stops the start with one sentence that names the plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pluggy
+from pydantic import BaseModel, ConfigDict
+
+from agent.roles import Environment
+
+PROJECT = "reticle"
+ENTRY_POINT_GROUP = "reticle.plugins"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+Role = Literal["capture", "detector", "selection", "actuation", "observer", "guard"]
+ROLES: tuple[Role, ...] = ("capture", "detector", "selection", "actuation", "observer", "guard")
+
+Duty = Literal["recording", "window", "dry-run", "model", "arm", "panic"]
+"""What the host itself may look for in a maker, so that it need not know plugins by name:
+`recording`: a capture that reads what `--footage` names, by its setting `path`;
+`window`: the observer behind `--show`; `dry-run`: the actuation that only writes down;
+`model`: the detector behind `detect`, which runs any model given by its settings;
+`arm`, `panic`: a guard that holds the arm key or listens for the panic key."""
+
+
+class PluginSettings(BaseModel):
+    """The base of a plugin's settings: immutable, and a key it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoSettings(PluginSettings):
+    """For a plugin without settings."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a maker may know of the run it is made for."""
+
+    folder: Path
+    """The profile's folder; relative paths in settings count from here."""
+    seed: int
+    live: bool
+    """Whether the real mouse and keyboard may be reached."""
+    lock_step: bool
+    """Whether capture waits for the loop; otherwise time is real, and a recording keeps its own pace."""
+    panic: Callable[[str], None]
+    """Disarms at once, releases every button and ends the run; takes the reason; any thread may call it."""
+    crosshair: tuple[float, float] = (0.5, 0.5)
+    """Where the crosshair is, as fractions of the frame's width and height."""
+    episodes: int | None = None
+    """An environment gives no more frames after so many episodes; None means it goes on."""
+    environment: Environment | None = None
+    """The capture, where it is an environment; None for captures and when there is none."""
+    names: tuple[str, ...] = ()
+    """The detector's class names; empty for captures and detectors."""
+
+    def path(self, text: str | Path) -> Path:
+        """Return a path from the settings, relative ones counted from the profile's folder."""
+        return self.folder / Path(text).expanduser()
+
+
+@dataclass(frozen=True)
+class Maker:
+    """One thing a plugin offers for a role.
+
+    :param name: what a profile calls it.
+    :param make: called once with the checked settings and the context; returns the role's object (see
+        agent/roles.py). It raises `UserError` for what the user can put right.
+    :param settings: the schema of its settings, a `PluginSettings` with a description on each field.
+    :param summary: one line for `agent.py plugins`.
+    :param duties: what the host may use it for by itself.
+    :param reaches: actuation only: `desktop` when it can move the real mouse or press real keys (the
+        default, so that forgetting to say so is safe), `own-game` when it reaches only a game that the
+        capture started itself, `nothing` when it only writes down.
+    :param absolute: actuation only: it goes to `Action.point` rather than by counts.
+    :param wants_pixels: observer only: it needs the picture, so the loop copies each frame for it.
+    :param live_only: guard only: it is left out of a run that cannot move anything real.
+    :param check: called with the settings and the context before anything is made, and by `agent.py check`;
+        raises `UserError` when what the settings name (a file, a model) is not there. It must be quick.
+    """
+
+    name: str
+    make: Callable[[Any, Context], Any]
+    settings: type[PluginSettings] = NoSettings
+    summary: str = ""
+    duties: frozenset[Duty] = field(default=frozenset())
+    reaches: Literal["desktop", "own-game", "nothing"] = "desktop"
+    absolute: bool = False
+    wants_pixels: bool = False
+    live_only: bool = False
+    check: Callable[[Any, Context], None] | None = None
+
+
+Makers = Maker | Sequence[Maker]
+
+
+class CaptureSpecs:
+    """Screen -> Frame."""
+
+    @hookspec
+    def reticle_capture(self) -> Makers:
+        """Offer captures: objects with `grab() -> Frame | None`.
+
+        :return: a maker or a list of makers; what they make is closed at the end of the run.
+        """
+        raise AssertionError("a spec is never called")
+
+
+class DetectorSpecs:
+    """Frame -> Detections."""
+
+    @hookspec
+    def reticle_detector(self) -> Makers:
+        """Offer detectors: objects with `names` and `detect(frame) -> Detections`.
+
+        :return: a maker or a list of makers; a detector that raises ends the run, buttons up.
+        """
+        raise AssertionError("a spec is never called")
+
+
+class SelectionSpecs:
+    """Detections -> Target."""
+
+    @hookspec
+    def reticle_selection(self) -> Makers:
+        """Offer selections: objects with `select(detections, frame) -> Target | None`.
+
+        :return: a maker or a list of makers; a selection that raises ends the run, buttons up.
+        """
+        raise AssertionError("a spec is never called")
+
+
+class ActuationSpecs:
+    """Action -> mouse."""
+
+    @hookspec
+    def reticle_actuation(self) -> Makers:
+        """Offer actuations: objects with `apply(action)` and `release()`, held by the interlock alone.
+
+        :return: a maker or a list of makers. Without `--live` the maker of one that reaches the desktop
+            is never called; one that raises while acting ends the run after `release()`.
+        """
+        raise AssertionError("a spec is never called")
+
+
+class ObserverSpecs:
+    """All of the above, after the fact."""
+
+    @hookspec
+    def reticle_observer(self) -> Makers:
+        """Offer observers: objects with `observe(event)`, called on a thread of their own.
+
+        :return: a maker or a list of makers; an observer that is slow loses events, one that raises is
+            counted and said once; neither delays or stops the loop.
+        """
+        raise AssertionError("a spec is never called")
+
+
+class GuardSpecs:
+    """The moment before an action."""
+
+    @hookspec
+    def reticle_guard(self) -> Makers:
+        """Offer guards: objects with `check(action, presses, frame, now_ns) -> str | None`.
+
+        :return: a maker or a list of makers; a guard that raises has vetoed.
+        """
+        raise AssertionError("a spec is never called")
+
+
+SPECS = (CaptureSpecs, DetectorSpecs, SelectionSpecs, ActuationSpecs, ObserverSpecs, GuardSpecs)

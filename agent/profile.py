@@ -1,0 +1,318 @@
+"""Profiles: YAML with a typed schema, and errors that say file, line, column, path and what is wrong.
+
+A profile names one plugin a role (`plugin: NAME`, the plugin's own settings beside it) and sets the
+loop, the aim and the guards. Every error is found before anything starts, and all are printed at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agent.aim import AimSettings
+from agent.discovery import Catalogue, discover
+from agent.errors import UserError
+from agent.hookspecs import Maker, PluginSettings, Role
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+PROFILE_FOLDER = Path(__file__).resolve().parent.parent / "profiles"
+
+
+class Section(BaseModel):
+    """A role's plugin; every other key is a setting of that plugin, checked by the plugin's own schema."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    plugin: str = Field(description="The plugin's name, as `agent.py plugins` lists it.")
+
+
+class Safety(BaseModel):
+    """The interlock's own settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    watchdog_ms: float = Field(
+        500, gt=0, description="A loop silent for longer than this has its buttons released, milliseconds."
+    )
+
+
+class Profile(BaseModel):
+    """The top level of a profile."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field("", description="What reports call the profile; its file's name by default.")
+    mode: Literal["live", "lock-step"] = Field(
+        "live",
+        description="`live`: the newest frame wins and others are dropped. `lock-step`: every frame is "
+        "worked on and capture waits, so that the same profile, seed and footage decide the same.",
+    )
+    seed: int = Field(0, ge=0, description="Seeds the environment; `--seed` overrides it.")
+    episodes: int | None = Field(
+        None, gt=0, description="Stop after this many episodes of the environment; `--episodes` overrides it."
+    )
+    duration_s: float | None = Field(
+        None, gt=0, description="Stop after this many seconds; `--duration` overrides it."
+    )
+    crosshair: tuple[float, float] = Field(
+        (0.5, 0.5), description="Where the crosshair is, as fractions of the frame's width and height."
+    )
+    plugins: tuple[Path, ...] = Field(
+        (), description="Plugin files to load, relative to the profile, as `--plugin` does."
+    )
+    capture: Section = Field(description="Screen -> frame.")
+    detector: Section = Field(description="Frame -> detections.")
+    selection: Section = Field(description="Detections -> target.")
+    aim: AimSettings = Field(AimSettings(), description="Target -> action.")
+    actuation: Section = Field(description="Action -> mouse.")
+    guards: tuple[Section, ...] = Field((), description="Who may veto an action, asked in this order.")
+    observers: tuple[Section, ...] = Field((), description="Who is told afterwards.")
+    safety: Safety = Field(Safety(), description="The interlock's watchdog.")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A role filled: the maker and its checked settings."""
+
+    maker: Maker
+    settings: PluginSettings
+
+
+@dataclass(frozen=True)
+class LoadedProfile:
+    """A profile with each role's plugin found and its settings checked."""
+
+    path: Path
+    profile: Profile
+    catalogue: Catalogue
+    capture: Choice
+    detector: Choice
+    selection: Choice
+    actuation: Choice
+    guards: tuple[Choice, ...]
+    observers: tuple[Choice, ...]
+
+    @property
+    def name(self) -> str:
+        """The profile's name, its file's where it gives none."""
+        return self.profile.name or self.path.stem
+
+
+def find_profile(name: str) -> Path:
+    """Return the path of a profile given by path, or by bare name looked up in profiles/.
+
+    :raises UserError: there is none; the message lists the profiles there are.
+    """
+    given = Path(name)
+    candidates = [given, PROFILE_FOLDER / name, PROFILE_FOLDER / f"{name}.yaml"]
+    for candidate in candidates if given.parent == Path() else candidates[:1]:
+        if candidate.is_file():
+            return candidate
+    there = sorted(p.name for p in PROFILE_FOLDER.glob("*.yaml"))
+    near = difflib.get_close_matches(name, there, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UserError(f"{name}: there is no such profile; {hint}in profiles/ there are {', '.join(there)}")
+
+
+def load_profile(path: Path, plugin_files: Sequence[Path] = ()) -> LoadedProfile:
+    """Read and check a profile, the settings of its plugins included.
+
+    :param plugin_files: plugin files from the command line, loaded beside those the profile names.
+    :raises UserError: one line `file:line:column: path: what is wrong` for every error there is.
+    """
+    root, data = _read(path)
+    problems: list[Problem] = list(_duplicate_keys(root))
+    if not isinstance(data, dict):
+        raise UserError(f"{path}:1:1: a profile is a mapping of settings, as profiles/footage.yaml shows")
+    checked = _validated(Profile, data, (), problems)
+    named = data.get("plugins")
+    files = [path.parent / str(name) for name in named] if isinstance(named, list) else []
+    catalogue = discover([*plugin_files, *files])
+    choices: dict[tuple[Any, ...], Choice | None] = {}
+    for role, where, section in _sections(data):
+        choices[where] = _choose(catalogue, role, where, section, problems)
+    if problems or checked is None:
+        raise UserError("\n".join(_report(path, root, problems)))
+    chosen = {where: choice for where, choice in choices.items() if choice is not None}
+    return LoadedProfile(
+        path=path,
+        profile=checked,
+        catalogue=catalogue,
+        capture=chosen["capture",],
+        detector=chosen["detector",],
+        selection=chosen["selection",],
+        actuation=chosen["actuation",],
+        guards=tuple(chosen["guards", i] for i in range(len(checked.guards))),
+        observers=tuple(chosen["observers", i] for i in range(len(checked.observers))),
+    )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An error at a path in the profile; `at_key` when the key itself is at fault and not its value."""
+
+    where: tuple[str | int, ...]
+    what: str
+    at_key: bool = False
+    mark: Any = None
+
+
+def _read(path: Path) -> tuple[yaml.Node | None, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: the profile cannot be read: {error}") from error
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        return root, loader.construct_document(root) if root is not None else None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
+        raise UserError(f"{path}:{where}: the profile is not valid YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}:1:1: the profile is not valid YAML: {error}") from error
+    except (ValueError, RecursionError) as error:  # a date such as 2026-13-45; an endless nesting
+        raise UserError(f"{path}:1:1: the profile is not valid YAML: {error}") from error
+    finally:
+        loader.dispose()
+
+
+def _sections(data: dict[str, Any]) -> Iterator[tuple[Role, tuple[str | int, ...], dict[str, Any]]]:
+    """Go through the plugin sections that look like sections; the schema complains about the others."""
+    single: tuple[Role, ...] = ("capture", "detector", "selection", "actuation")
+    for role in single:
+        if isinstance(data.get(role), dict):
+            yield role, (role,), data[role]
+    lists: tuple[tuple[str, Role], ...] = (("guards", "guard"), ("observers", "observer"))
+    for key, role in lists:
+        entries = data.get(key)
+        for i, entry in enumerate(entries if isinstance(entries, list) else []):
+            if isinstance(entry, dict):
+                yield role, (key, i), entry
+
+
+def _choose(
+    catalogue: Catalogue,
+    role: Role,
+    where: tuple[str | int, ...],
+    section: dict[str, Any],
+    problems: list[Problem],
+) -> Choice | None:
+    name = section.get("plugin")
+    if not isinstance(name, str):
+        return None
+    offer = catalogue.offers[role].get(name)
+    if offer is None:
+        problems.append(Problem((*where, "plugin"), catalogue.unknown(role, name)))
+        return None
+    given = {key: value for key, value in section.items() if key != "plugin"}
+    settings = _validated(offer.maker.settings, given, where, problems)
+    return None if settings is None else Choice(offer.maker, settings)
+
+
+def choose(catalogue: Catalogue, maker: Maker, where: str, **given: Any) -> Choice:
+    """Fill a role from the command line instead of a profile.
+
+    :param where: what the settings came from, for the message.
+    :raises UserError: the settings are not what the maker's schema takes.
+    """
+    problems: list[Problem] = []
+    settings = _validated(maker.settings, given, (), problems)
+    if settings is None:
+        raise UserError("; ".join(f"{where}: {_dotted(p.where)}: {p.what}" for p in problems))
+    return Choice(maker, settings)
+
+
+def _validated(
+    model: type[ModelT], data: dict[str, Any], where: tuple[str | int, ...], problems: list[Problem]
+) -> ModelT | None:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        for item in error.errors():
+            problems.append(_translate(model, item, where))
+        return None
+
+
+def _translate(model: type[BaseModel], item: Any, where: tuple[str | int, ...]) -> Problem:
+    at = where + tuple(item["loc"])
+    kind = item["type"]
+    if kind == "extra_forbidden":
+        known = _known_keys(model, item["loc"][:-1])
+        near = difflib.get_close_matches(str(at[-1]), known, n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"known are: {', '.join(known) or 'none'}"
+        return Problem(at, f"unknown setting; {hint}", at_key=True)
+    if kind == "missing":
+        return Problem(at, "this setting is required and missing")
+    message = str(item["msg"]).removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    given = item.get("input")
+    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool | None) else ""
+    return Problem(at, message + shown)
+
+
+def _known_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
+    """Return the keys that are allowed at a place within a model."""
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return []
+        model = field.annotation
+    return sorted(model.model_fields)
+
+
+def _duplicate_keys(node: yaml.Node | None, where: tuple[str | int, ...] = ()) -> Iterator[Problem]:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield Problem((*where, key.value), "this key stands here twice", mark=key.start_mark)
+            seen.add(str(key.value))
+            yield from _duplicate_keys(value, (*where, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for i, entry in enumerate(node.value):
+            yield from _duplicate_keys(entry, (*where, i))
+
+
+def _report(path: Path, root: yaml.Node | None, problems: Sequence[Problem]) -> list[str]:
+    lines = []
+    for problem in problems:
+        mark = problem.mark or _mark(root, problem)
+        position = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        text = f"{path}:{position[0]}:{position[1]}: {_dotted(problem.where)}: {problem.what}"
+        lines.append((position, text))
+    return [text for _, text in sorted(lines)]
+
+
+def _mark(node: yaml.Node | None, problem: Problem) -> Any:
+    """Return the place of the deepest node on the problem's path that stands in the file."""
+    mark = node.start_mark if node else None
+    for depth, part in enumerate(problem.where):
+        last = depth == len(problem.where) - 1
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+            if pair is None:
+                return mark
+            node = pair[1]
+            mark = pair[0].start_mark if problem.at_key and last else node.start_mark
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            mark = node.start_mark
+        else:
+            return mark
+    return mark
+
+
+def _dotted(where: Sequence[str | int]) -> str:
+    text = ""
+    for part in where:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "profile"

@@ -1,0 +1,201 @@
+"""The interlock: the only way from an action to the mouse, and what keeps buttons from staying down.
+
+The actuation object is made here and never leaves: no plugin is handed it. Without `--live` the maker
+of an actuation that reaches the desktop is not even called; `dry-run` takes its place. Guards veto, a
+panic disarms for good, and a watchdog lets the buttons go when the loop falls silent.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from agent.errors import UserError
+from agent.profile import Choice, LoadedProfile
+from agent.roles import Actuation, Guard
+from agent.types import Action, Frame
+
+PANIC = "panic"
+WATCHDOG = "watchdog"
+
+
+class StopFlag:
+    """Why the run shall end; set once, from any thread or signal handler."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._event = threading.Event()
+
+    def set(self, reason: str) -> None:
+        """Ask for the end; only the first reason is kept."""
+        if not self._event.is_set():
+            self.reason = reason
+            self._event.set()
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+
+class Interlock:
+    """Asks the guards, then acts; counts what it did.
+
+    :param actuation: the only reference to it that the run has.
+    :param stop: set by a panic.
+    """
+
+    def __init__(self, actuation: Actuation, stop: StopFlag) -> None:
+        self.__actuation = actuation
+        self._guards: tuple[tuple[str, Guard], ...] = ()
+        self._stop = stop
+        self._lock = threading.Lock()
+        self._disarmed = False
+        self._void_before_ns = 0
+        self._held = 0
+        self.beat_ns = time.perf_counter_ns()
+        self.actions = 0
+        self.trips = 0
+        self.vetoes: dict[str, int] = {}
+        self.last_veto: tuple[str, str] | None = None
+
+    def guarded_by(self, guards: Sequence[tuple[str, Guard]]) -> None:
+        """Set the guards, as (name, guard), asked in this order; the first veto counts."""
+        self._guards = tuple(guards)
+        self.vetoes = {name: 0 for name, _ in guards}
+
+    def submit(self, action: Action, frame: Frame) -> bool:
+        """Carry the action out unless something vetoes it; return whether it was carried out.
+
+        An idle action passes nobody and only lets buttons go. A vetoed one lets them go too.
+
+        :raises Exception: whatever the actuation raised, after the buttons were released.
+        """
+        self.last_veto = None
+        if action.idle:
+            self.idle()
+            return False
+        veto = self._veto(action, frame)
+        if veto is None:
+            with self._lock:
+                # A panic or the watchdog may have come between the guards' word and this line.
+                veto = self._barred(frame)
+                if veto is None:
+                    self._held = action.buttons
+                    try:
+                        self.__actuation.apply(action)
+                    except BaseException:
+                        self.__actuation.release()
+                        self._held = 0
+                        raise
+                    self.actions += 1
+                    return True
+        self.last_veto = veto
+        self.vetoes[veto[0]] = self.vetoes.get(veto[0], 0) + 1
+        self.idle()
+        return False
+
+    def idle(self) -> None:
+        """Let the buttons go if any is down."""
+        if self._held:
+            with self._lock:
+                self.__actuation.release()
+                self._held = 0
+
+    def panic(self, reason: str) -> None:
+        """Disarm for the rest of the run, let every button go, end the run. Any thread may call it."""
+        self._disarmed = True
+        self.__actuation.release()  # not under the lock: an actuation that hangs holds it
+        self._stop.set(reason)
+
+    def trip(self, now_ns: int) -> bool:
+        """Release a loop that hangs: buttons go up, and frames grabbed until now are void.
+
+        :return: whether there was a button to release.
+        """
+        if not self._held or self._void_before_ns > self.beat_ns:
+            return False
+        self._void_before_ns = now_ns
+        self.trips += 1
+        self.__actuation.release()  # not under the lock: an actuation that hangs holds it
+        return True
+
+    def disarm(self) -> None:
+        """End: nothing passes from here on, and every button is up."""
+        self._disarmed = True
+        self.__actuation.release()
+
+    def _barred(self, frame: Frame) -> tuple[str, str] | None:
+        if self._disarmed:
+            return PANIC, "disarmed"
+        if frame.grab_ns < self._void_before_ns:
+            return WATCHDOG, "the loop hung since this frame was grabbed"
+        return None
+
+    def _veto(self, action: Action, frame: Frame) -> tuple[str, str] | None:
+        barred = self._barred(frame)
+        if barred is not None:
+            return barred
+        now_ns = time.perf_counter_ns()
+        presses = action.buttons & ~self._held
+        for name, guard in self._guards:
+            try:
+                reason = guard.check(action, presses, frame, now_ns)
+            except Exception as error:
+                reason = f"the guard raised {type(error).__name__}: {error}"
+            if reason is not None:
+                return name, reason
+        return None
+
+
+class Watchdog:
+    """A thread that trips the interlock when the loop has not beaten for `limit_ms`."""
+
+    def __init__(self, interlock: Interlock, limit_ms: float) -> None:
+        self._interlock = interlock
+        self._limit_ns = int(limit_ms * 1e6)
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._end.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._end.wait(self._limit_ns / 4e9):
+            now_ns = time.perf_counter_ns()
+            if now_ns - self._interlock.beat_ns > self._limit_ns:
+                self._interlock.trip(now_ns)
+
+
+def chosen_actuation(loaded: LoadedProfile, live: bool, forced_dry: bool = False) -> tuple[Choice, bool]:
+    """Return the actuation that this run may have, and whether it reaches the desktop.
+
+    Without `--live` an actuation that reaches the desktop is replaced by the one with duty `dry-run`.
+
+    :param forced_dry: the run's frames are recorded, so that acting on them means nothing.
+    :raises UserError: `--live` was given and cannot be honoured safely; the message says what is missing.
+    """
+    maker = loaded.actuation.maker
+    desktop = maker.reaches == "desktop"
+    dry = Choice(m := loaded.catalogue.with_duty("actuation", "dry-run"), m.settings())
+    if forced_dry:
+        if live:
+            raise UserError("--live cannot be used with --footage: recorded frames must not move the mouse")
+        return dry, False
+    if not desktop:
+        return loaded.actuation, False
+    if not live:
+        return dry, False
+    if loaded.profile.mode != "live":
+        raise UserError(f"{loaded.path}: --live needs `mode: live`, and the profile says `mode: lock-step`")
+    duties = {duty for guard in loaded.guards for duty in guard.maker.duties}
+    missing = [duty for duty in ("arm", "panic") if duty not in duties]
+    if missing:
+        offers = [o.maker.name for o in loaded.catalogue.offers["guard"].values() if set(missing) <= o.maker.duties]
+        raise UserError(
+            f"{loaded.path}: --live needs an arm key and a panic key; add a guard that has them, "
+            f"such as: - plugin: {(offers or ['one of your own'])[0]}"
+        )
+    return loaded.actuation, True

@@ -1,0 +1,156 @@
+"""What travels through the loop: Frame, Detections, Target, Action.
+
+Boxes are `xyxy` in pixels of the frame, float32. Times are integer nanoseconds of
+`time.perf_counter_ns()` and end in `_ns`; 0 means "not reached".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEFT, RIGHT, MIDDLE = 1, 2, 4
+BUTTON_NAMES = {LEFT: "left", RIGHT: "right", MIDDLE: "middle"}
+
+
+@dataclass(slots=True)
+class Frame:
+    """One picture of the region, and when each stage of its way through the loop ended.
+
+    `pixels` is uint8, (height, width, 3) in BGR or (height, width, 4) in BGRA, as the capture got it.
+    It may be a view of a buffer that the capture reuses: whoever keeps pixels past the frame copies them.
+    """
+
+    pixels: NDArray[np.uint8]
+    index: int
+    grab_ns: int
+    """When the grab began; end-to-end latency and the frame's age count from here."""
+    grabbed_ns: int
+    origin: tuple[int, int] = (0, 0)
+    """Left and top of the region on the screen, pixels."""
+    episode: int = 0
+    taken_ns: int = 0
+    """When the loop took the frame up; what lies between grabbed and taken is waiting."""
+    preprocessed_ns: int = 0
+    inferred_ns: int = 0
+    decoded_ns: int = 0
+    selected_ns: int = 0
+    acted_ns: int = 0
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.pixels.shape[1]
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.pixels.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Parallel arrays, one row a detection, checked once on construction.
+
+    :param xyxy: float32 (n, 4), left, top, right, bottom in pixels of the frame.
+    :param confidence: float32 (n,), 0 to 1.
+    :param class_id: int32 (n,), an index into the detector's `names`.
+    :raises ValueError: when a shape or dtype is another; the message says expected and actual.
+    """
+
+    xyxy: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    class_id: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        n = len(self.xyxy)
+        for name, array, shape, dtype in (
+            ("xyxy", self.xyxy, (n, 4), np.float32),
+            ("confidence", self.confidence, (n,), np.float32),
+            ("class_id", self.class_id, (n,), np.int32),
+        ):
+            if array.shape != shape or array.dtype != dtype:
+                raise ValueError(
+                    f"Detections.{name}: expected {np.dtype(dtype)} {shape}, got {array.dtype} {array.shape}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    @staticmethod
+    def empty() -> Detections:
+        """No detections; always the same object, so that an empty frame allocates nothing."""
+        return _NOTHING
+
+
+_NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros((0,), np.float32), np.zeros((0,), np.int32))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The detection to aim at.
+
+    `aim_x`, `aim_y` are the aim point in pixels of the frame; `error_x`, `error_y` the aim error: pixels
+    from the crosshair to the aim point, right and down positive.
+    """
+
+    box: tuple[float, float, float, float]
+    class_id: int
+    confidence: float
+    aim_x: float
+    aim_y: float
+    error_x: float
+    error_y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What the hand does after one frame.
+
+    `dx`, `dy` are relative motion in counts (right and down positive). `buttons` is the set of buttons
+    that are down from now on, as a bit mask of LEFT, RIGHT, MIDDLE. `point` is the aim point on the
+    screen in pixels, for actuation that is absolute; None when there is no target.
+    """
+
+    dx: int = 0
+    dy: int = 0
+    buttons: int = 0
+    point: tuple[int, int] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """True when the action moves nothing and holds nothing."""
+        return not (self.dx or self.dy or self.buttons or self.point)
+
+
+IDLE = Action()
+
+
+@dataclass(slots=True)
+class Episode:
+    """How one episode of an environment went. `tics` are the environment's steps (Doom: 1/35 s)."""
+
+    scenario: str
+    seed: int
+    kills: int = 0
+    shots: int = 0
+    tics: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FrameEvent:
+    """What happened to one frame, as observers get it, after the fact.
+
+    `pixels` is a copy of the frame's picture where an observer asked for it, else None. `sent` says
+    whether the action reached the actuation; `veto` is the guard's name and reason when it did not.
+    """
+
+    frame: Frame
+    detections: Detections
+    target: Target | None
+    action: Action
+    sent: bool
+    veto: tuple[str, str] | None = None
+    pixels: NDArray[np.uint8] | None = field(default=None, repr=False)

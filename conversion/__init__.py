@@ -1,0 +1,1 @@
+"""From Darknet files to bundles. Works offline; the loop never imports it."""

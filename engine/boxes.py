@@ -1,0 +1,99 @@
+"""From raw heads to boxes: decoding as Darknet does it, then non-maximum suppression per class.
+
+Source: darknet's yolo_layer.c, for the formulas and for a box having every class above the threshold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.darknet import Head, Network
+
+Rows = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]
+"""Boxes (n, 4) xyxy, scores (n,), class ids (n,)."""
+
+
+class Decoder:
+    """Turns the raw heads of one network into rows.
+
+    Boxes come out in pixels of the network's input. A score is objectness times the class's probability;
+    a box has a row for every class whose score is above the threshold.
+
+    :param threshold: scores at or below it are dropped, 0 to 1.
+    :param nms: boxes of one class that overlap a better one by more than this IoU are dropped.
+    """
+
+    def __init__(self, network: Network, threshold: float, nms: float) -> None:
+        self._heads = network.heads
+        self._size = (network.width, network.height)
+        self._threshold = threshold
+        self._nms = nms
+        # What the raw objectness must exceed for the score to reach the threshold at all.
+        self._floors = [threshold if head.new_coords else _logit(threshold) for head in self._heads]
+
+    def decode(self, outputs: Sequence[NDArray[np.float32]]) -> Rows:
+        """Return the rows, best first.
+
+        :param outputs: the raw heads, each (h, w, anchors * (5 + classes)), in the order of the cfg.
+        """
+        parts = [
+            self._decode_head(head, floor, raw)
+            for head, floor, raw in zip(self._heads, self._floors, outputs, strict=True)
+        ]
+        boxes, scores, classes = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return suppress((boxes, scores, classes), self._nms)
+
+    def _decode_head(self, head: Head, floor: float, raw: NDArray[np.float32]) -> Rows:
+        height, width, _ = raw.shape
+        cells = raw.reshape(height, width, len(head.anchors), 5 + head.classes)
+        y, x, anchor = np.nonzero(cells[..., 4] > floor)
+        rows = cells[y, x, anchor]
+        if not len(rows):
+            return _no_rows()
+        objectness, probability = rows[:, 4:5], rows[:, 5:]
+        if not head.new_coords:  # with new_coords the convolution before the head is logistic already
+            objectness, probability = _sigmoid(objectness), _sigmoid(probability)
+        score = objectness * probability
+        row, class_id = np.nonzero(score > self._threshold)
+        grid = np.stack((x, y), axis=1).astype(np.float32)
+        anchors = np.asarray(head.anchors, np.float32)[anchor]
+        xy, wh = rows[:, 0:2], rows[:, 2:4]
+        if head.new_coords:
+            wh = (2 * wh) ** 2 * anchors
+        else:
+            xy, wh = _sigmoid(xy), np.exp(wh) * anchors
+        xy = xy * head.scale_x_y - 0.5 * (head.scale_x_y - 1) + grid
+        xy *= np.array((self._size[0] / width, self._size[1] / height), np.float32)
+        boxes = np.concatenate((xy - wh / 2, xy + wh / 2), axis=1)[row]
+        return boxes.astype(np.float32), score[row, class_id], class_id.astype(np.int32)
+
+
+def suppress(rows: Rows, iou: float) -> Rows:
+    """Return the rows that greedy non-maximum suppression within each class keeps, best first."""
+    boxes, scores, classes = rows
+    if len(boxes) < 2:
+        return rows
+    corners_sizes = np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1)
+    # The threshold has been applied; here every score counts.
+    kept = cv2.dnn.NMSBoxesBatched(corners_sizes.tolist(), scores.tolist(), classes.tolist(), 0.0, iou)
+    keep = np.asarray(kept, np.int64)
+    keep = keep[np.argsort(-scores[keep], kind="stable")]
+    return boxes[keep], scores[keep], classes[keep]
+
+
+def _no_rows() -> Rows:
+    return np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
+
+
+def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    # 1 / (1 + exp(-x)) without overflow for large negative x.
+    return 0.5 * (1 + np.tanh(0.5 * x))
+
+
+def _logit(p: float) -> float:
+    return -math.inf if p <= 0 else math.inf if p >= 1 else math.log(p / (1 - p))

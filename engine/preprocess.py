@@ -1,0 +1,77 @@
+"""From a frame to the network's input, in place: resize, BGR to RGB, 0 to 1, the engine's layout."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Resize = Literal["letterbox", "stretch"]
+
+GREY = 127
+"""What Darknet fills a letterbox with, 0.5 of 255."""
+
+_SCALE = np.float32(1 / 255)
+_BGR_TO_RGB = (2, 0, 1, 1, 0, 2)
+
+
+class Preprocessor:
+    """Writes frames into an engine's input, and maps boxes back.
+
+    :param target: the engine's input, float32 (1, height, width, 3) or (1, 3, height, width).
+    :param resize: `letterbox` keeps the picture's proportions and fills the rest with grey; `stretch`
+        fills the input.
+    """
+
+    def __init__(self, target: NDArray[np.float32], layout: str, resize: Resize) -> None:
+        self._target = target[0]
+        planar = layout == "NCHW"
+        self._height, self._width = target.shape[2:4] if planar else target.shape[1:3]
+        self._resize = resize
+        # OpenCV's mixChannels reorders several times as fast as numpy's strides, and drops alpha on the way.
+        self._rgb = np.zeros(self._target.shape, np.uint8)
+        self._mixed = list(self._rgb) if planar else [self._rgb]
+        self._source: tuple[int, ...] = ()
+        self._canvas = np.zeros((self._height, self._width, 3), np.uint8)
+        self._place = (0, 0, self._width, self._height)
+        self._scale = (1.0, 1.0)
+
+    def run(self, pixels: NDArray[np.uint8]) -> None:
+        """Write one frame, uint8 (height, width, 3) BGR or (height, width, 4) BGRA, into the input."""
+        if pixels.shape != self._source:
+            self._plan(pixels.shape)
+        if pixels.shape[:2] != (self._height, self._width):
+            left, top, width, height = self._place
+            part = self._canvas[top : top + height, left : left + width]
+            cv2.resize(pixels, (width, height), dst=part, interpolation=cv2.INTER_LINEAR)
+            pixels = self._canvas
+        cv2.mixChannels([pixels], self._mixed, _BGR_TO_RGB)
+        np.multiply(self._rgb, _SCALE, out=self._target)
+
+    def to_frame(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return boxes in pixels of the frame last written, cut at its edges.
+
+        :param boxes: (n, 4) xyxy in pixels of the network's input.
+        """
+        left, top, _, _ = self._place
+        scale_x, scale_y = self._scale
+        shift = np.array((left, top, left, top), np.float32)
+        scale = np.array((scale_x, scale_y, scale_x, scale_y), np.float32)
+        height, width = self._source[:2]
+        limit = np.array((width, height, width, height), np.float32)
+        return np.clip((boxes - shift) * scale, np.float32(0), limit, dtype=np.float32)
+
+    def _plan(self, shape: tuple[int, ...]) -> None:
+        self._source = shape
+        height, width = shape[:2]
+        if self._resize == "letterbox":
+            scale = min(self._width / width, self._height / height)
+            new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
+        else:
+            new_width, new_height = self._width, self._height
+        left, top = (self._width - new_width) // 2, (self._height - new_height) // 2
+        self._place = (left, top, new_width, new_height)
+        self._scale = (width / new_width, height / new_height)
+        self._canvas = np.full((self._height, self._width, shape[2]), GREY, np.uint8)

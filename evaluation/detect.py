@@ -1,0 +1,75 @@
+"""Detection on images: boxes as JSON, and drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from agent.drawing import draw_detections
+from agent.errors import UserError
+from agent.files import write_atomically
+from agent.roles import Detector
+from agent.types import Detections, Frame
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+
+def image_files(path: Path) -> list[Path]:
+    """Return the image, or the images of a folder, sorted.
+
+    :raises UserError: there are none.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(f"{path}: there is no such image or folder")
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise UserError(f"{path}: there are no images in this folder")
+    return files
+
+
+def detect_images(
+    detector: Detector, files: list[Path], out: Path | None, done: Callable[[], None]
+) -> Iterator[dict[str, Any]]:
+    """Detect in each image; yield its row as docs/reports.md describes it.
+
+    :param out: a folder for the images with their boxes drawn, PNG; None draws nothing.
+    :param done: called after each image.
+    :raises UserError: an image cannot be read or written.
+    """
+    for index, file in enumerate(files):
+        picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise UserError(f"{file}: this image cannot be read; is it complete, and is it an image?")
+        detections = detector.detect(Frame(picture, index, 0, 0))
+        if out is not None:
+            draw_detections(picture, detections, detector.names)
+            coded, data = cv2.imencode(".png", picture)
+            if not coded:
+                raise UserError(f"{file}: its picture cannot be coded as PNG")
+            write_atomically(out / f"{file.stem}.png", data.tobytes())
+        done()
+        yield {
+            "image": str(file),
+            "width": picture.shape[1],
+            "height": picture.shape[0],
+            "detections": rows(detections, detector.names),
+        }
+
+
+def rows(detections: Detections, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return detections as JSON rows: class, score, box [x1, y1, x2, y2] in pixels."""
+    return [
+        {
+            "class": names[class_id],
+            "score": round(float(confidence), 4),
+            "box": [round(float(v), 2) for v in box],
+        }
+        for box, confidence, class_id in zip(
+            detections.xyxy, detections.confidence, detections.class_id.tolist(), strict=True
+        )
+    ]

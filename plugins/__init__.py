@@ -1,0 +1,22 @@
+"""The built-in plugins, a folder a role, a file a plugin. They use the same hooks as anyone else's."""
+
+BUILT_IN = (
+    "plugins.capture.mss",
+    "plugins.capture.footage",
+    "plugins.capture.doom",
+    "plugins.detector.yolo",
+    "plugins.detector.oracle",
+    "plugins.selection.nearest",
+    "plugins.actuation.dry_run",
+    "plugins.actuation.mouse",
+    "plugins.actuation.pynput",
+    "plugins.actuation.doom",
+    "plugins.observer.decisions",
+    "plugins.observer.show",
+    "plugins.guard.arm_key",
+    "plugins.guard.staleness",
+    "plugins.guard.rate",
+    "plugins.guard.window_title",
+    "plugins.guard.process_argument",
+)
+"""Modules that the host loads by itself, in the order `agent.py plugins` lists them."""

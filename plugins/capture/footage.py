@@ -1,0 +1,135 @@
+"""Capture `footage`: a video file or a folder of images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+from pydantic import Field
+
+from agent.errors import UserError
+from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.types import Frame
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+
+class Settings(PluginSettings):
+    """What to play."""
+
+    path: Path | None = Field(
+        None, description="A video file or a folder of images, relative to the profile; or give `--footage`."
+    )
+    fps: float | None = Field(
+        None, gt=0, description="The pace of a live run, frames a second; the video's own, 30 for images."
+    )
+
+
+class FootageCapture:
+    """Gives the frames in order, BGR; in lock-step as fast as the loop takes them, live at their own pace.
+
+    :raises UserError: there is no footage, or it cannot be read.
+    """
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        if settings.path is None:
+            raise UserError("there is no footage to play: give --footage FILE_OR_FOLDER, or capture.path")
+        path = context.path(settings.path)
+        if path.is_dir():
+            self._images = _images(path)
+            fps = 30.0
+        else:
+            self._images, fps = _video(path)
+        self._paced = not context.lock_step
+        self._period_ns = 1e9 / (settings.fps or fps)
+        self._started_ns = 0
+        self._index = 0
+
+    def grab(self) -> Frame | None:
+        """Return the next frame, or None at the end.
+
+        :raises UserError: the footage breaks off or an image cannot be read.
+        """
+        if self._paced:
+            self._pace()
+        grab_ns = time.perf_counter_ns()
+        pixels = next(self._images, None)
+        if pixels is None:
+            return None
+        frame = Frame(pixels, self._index, grab_ns, time.perf_counter_ns())
+        self._index += 1
+        return frame
+
+    def close(self) -> None:
+        """Close the file."""
+        self._images.close()
+
+    def _pace(self) -> None:
+        now = time.perf_counter_ns()
+        self._started_ns = self._started_ns or now
+        due = self._started_ns + self._index * self._period_ns
+        if now < due:
+            time.sleep((due - now) / 1e9)
+
+
+def _images(folder: Path) -> Any:
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        raise UserError(f"{folder}: there are no images in this folder")
+
+    def read() -> Iterator[Any]:
+        for file in files:
+            pixels = cv2.imread(str(file), cv2.IMREAD_COLOR)
+            if pixels is None:
+                raise UserError(f"{file}: this image cannot be read; remove it or put it right")
+            yield pixels
+
+    return read()
+
+
+def _video(path: Path) -> tuple[Any, float]:
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such footage")
+    video = cv2.VideoCapture(str(path))
+    opened, first = video.read() if video.isOpened() else (False, None)
+    if not opened:
+        video.release()
+        raise UserError(f"{path}: this video cannot be read; is it complete, and is it a video?")
+    expected = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    fps = video.get(cv2.CAP_PROP_FPS)
+
+    def read() -> Iterator[Any]:
+        count = 1
+        try:
+            yield first
+            while True:
+                # A fresh array each time: live, the loop still holds the last one.
+                read, pixels = video.read()
+                if not read:
+                    break
+                count += 1
+                yield pixels
+            # Containers round their frame count; more than a hundredth missing is a file cut short.
+            if count < expected - max(2, expected // 100):
+                raise UserError(
+                    f"{path}: the video breaks off after {count} of {expected} frames; it is cut short or damaged"
+                )
+        finally:
+            video.release()
+
+    return read(), fps if 0 < fps < 1000 else 30.0
+
+
+@hookimpl
+def reticle_capture() -> Maker:
+    """Offer `footage`."""
+    return Maker(
+        "footage",
+        FootageCapture,
+        Settings,
+        "a video file or a folder of images",
+        duties=frozenset({"recording"}),
+    )

@@ -1,0 +1,145 @@
+"""Detector `yolo`: a YOLOv3 or YOLOv4 network on any engine."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from agent.errors import UserError
+from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.types import Detections, Frame
+
+if TYPE_CHECKING:
+    from engine.models import ModelFiles
+
+
+class Settings(PluginSettings):
+    """Which network, on what, and which of its boxes count."""
+
+    model: str | None = Field(
+        None, description="A bundle: its name in models/ or its folder. Or give `cfg` and `weights`."
+    )
+    cfg: Path | None = Field(None, description="A Darknet cfg, relative to the profile.")
+    weights: Path | None = Field(None, description="The cfg's Darknet weights, relative to the profile.")
+    names: Path | None = Field(
+        None,
+        description="The class names, one a line; COCO's when the cfg has 80 classes and this is missing.",
+    )
+    size: int | tuple[int, int] | None = Field(
+        None,
+        description="The network's input, a side or width and height, pixels; the model's own by default.",
+    )
+    engine: str = Field("openvino", description="What runs the network: `openvino` or `tensorflow`.")
+    precision: Literal["fp32", "fp16", "int8"] = Field(
+        "fp32", description="The numbers the engine computes with; `fp16` and `int8` need a converted bundle."
+    )
+    confidence: float = Field(0.25, gt=0, lt=1, description="Boxes less sure than this are dropped.")
+    nms: float = Field(
+        0.45, gt=0, le=1, description="Of two boxes of a class that overlap by more IoU than this, one goes."
+    )
+    resize: Literal["auto", "letterbox", "stretch"] = Field(
+        "auto",
+        description="How a frame of another shape becomes the input: `letterbox` keeps proportions, `stretch` "
+        "does not, `auto` is what the cfg says (letter_box).",
+    )
+
+    @model_validator(mode="after")
+    def _one_model(self) -> Settings:
+        if self.model is not None and (self.cfg or self.weights):
+            raise ValueError("give either model, or cfg and weights, not both")
+        if self.model is None and not (self.cfg and self.weights):
+            raise ValueError("give either model, or both cfg and weights")
+        return self
+
+
+class YoloDetector:
+    """Frame in, boxes out: resize, run, decode, suppress.
+
+    :raises UserError: a file of the model is missing or wrong, or the engine is not there.
+    """
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        from engine.boxes import Decoder
+        from engine.engine import load_engine
+        from engine.errors import ModelError
+        from engine.models import load
+        from engine.preprocess import Preprocessor
+
+        try:
+            model, self.names = load(_files(settings, context), _size(settings))
+            self._engine = load_engine(settings.engine, model)
+        except ModelError as error:
+            raise UserError(str(error)) from error
+        if settings.precision != "fp32":
+            raise UserError(
+                f"the engine {settings.engine} runs this model at fp32; {settings.precision} needs a converted bundle"
+            )
+        letterbox = model.network.letter_box if settings.resize == "auto" else settings.resize == "letterbox"
+        self._preprocessor = Preprocessor(
+            self._engine.input, self._engine.layout, "letterbox" if letterbox else "stretch"
+        )
+        self._decoder = Decoder(model.network, settings.confidence, settings.nms)
+        self._engine.infer()  # the first run of most runtimes is slow
+
+    def detect(self, frame: Frame) -> Detections:
+        """Return the boxes in the frame, best first."""
+        self._preprocessor.run(frame.pixels)
+        frame.preprocessed_ns = time.perf_counter_ns()
+        heads = self._engine.infer()
+        frame.inferred_ns = time.perf_counter_ns()
+        boxes, scores, classes = self._decoder.decode(heads)
+        if not len(boxes):
+            return Detections.empty()
+        return Detections(self._preprocessor.to_frame(boxes), scores.astype(np.float32, copy=False), classes)
+
+
+def check(settings: Settings, context: Context) -> None:
+    """See that the model's files are there before anything starts.
+
+    :raises UserError: they are not; the message says how to get them.
+    """
+    from engine.darknet import read_cfg
+    from engine.errors import ModelError
+    from engine.models import class_names
+
+    try:
+        files = _files(settings, context)
+        class_names(files, read_cfg(files.cfg, _size(settings)))
+        if not files.weights.is_file():
+            raise ModelError(f"{files.weights}: there is no such weights file")
+    except ModelError as error:
+        raise UserError(str(error)) from error
+
+
+def _files(settings: Settings, context: Context) -> ModelFiles:
+    from engine.models import ModelFiles, find, read_names
+
+    names = read_names(context.path(settings.names)) if settings.names is not None else None
+    if settings.model is None:
+        assert settings.cfg is not None
+        assert settings.weights is not None
+        return ModelFiles(context.path(settings.cfg), context.path(settings.weights), names)
+    files = find(settings.model, context.folder)
+    return files if names is None else ModelFiles(files.cfg, files.weights, names, files.size)
+
+
+def _size(settings: Settings) -> tuple[int, int] | None:
+    size: Any = settings.size
+    return (size, size) if isinstance(size, int) else size
+
+
+@hookimpl
+def reticle_detector() -> Maker:
+    """Offer `yolo`."""
+    return Maker(
+        "yolo",
+        YoloDetector,
+        Settings,
+        "YOLOv3 and YOLOv4 networks, from a bundle or Darknet files",
+        duties=frozenset({"model"}),
+        check=check,
+    )

@@ -1,0 +1,1 @@
+"""Built-in selection plugins."""

@@ -1,0 +1,85 @@
+"""Selection `nearest`: the detection nearest the crosshair, within the highest class priority."""
+
+from __future__ import annotations
+
+import difflib
+import math
+
+from pydantic import Field
+
+from agent.errors import UserError
+from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.types import Detections, Frame, Target
+
+
+class Settings(PluginSettings):
+    """Which detections count, and where on them to aim."""
+
+    classes: tuple[str, ...] = Field(
+        (), description="The classes to aim at, the most important first; all alike when empty."
+    )
+    min_confidence: float = Field(0.0, ge=0, le=1, description="Detections less sure than this are ignored.")
+    fov_px: float | None = Field(
+        None, gt=0, description="Ignore aim points farther than this from the crosshair, pixels."
+    )
+    aim_point: tuple[float, float] = Field(
+        (0.5, 0.5), description="Where on the box to aim, as fractions of its width and height from top left."
+    )
+
+
+class NearestSelection:
+    """Ties go to the detection that comes first.
+
+    :raises UserError: a class in `classes` is not one of the detector's.
+    """
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        self._crosshair = context.crosshair
+        self._point = settings.aim_point
+        self._min_confidence = settings.min_confidence
+        self._limit = math.inf if settings.fov_px is None else settings.fov_px
+        self._priority: dict[int, int] | None = None
+        if settings.classes:
+            self._priority = {_class_id(name, context.names): rank for rank, name in enumerate(settings.classes)}
+
+    def select(self, detections: Detections, frame: Frame) -> Target | None:
+        """Return the target, or None when no detection counts."""
+        if not len(detections):
+            return None
+        cross_x, cross_y = self._crosshair[0] * frame.width, self._crosshair[1] * frame.height
+        part_x, part_y = self._point
+        priority = self._priority
+        best: tuple[float, float] = (math.inf, math.inf)
+        target = None
+        rows = zip(
+            detections.xyxy.tolist(),
+            detections.confidence.tolist(),
+            detections.class_id.tolist(),
+            strict=True,
+        )
+        for (left, top, right, bottom), confidence, class_id in rows:
+            if confidence < self._min_confidence:
+                continue
+            rank = 0 if priority is None else priority.get(class_id, -1)
+            if rank < 0:
+                continue
+            x, y = left + part_x * (right - left), top + part_y * (bottom - top)
+            distance = math.hypot(x - cross_x, y - cross_y)
+            if distance <= self._limit and (rank, distance) < best:
+                best = (rank, distance)
+                target = Target((left, top, right, bottom), class_id, confidence, x, y, x - cross_x, y - cross_y)
+        return target
+
+
+def _class_id(name: str, names: tuple[str, ...]) -> int:
+    if name in names:
+        return names.index(name)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f'did you mean "{near[0]}"?' if near else f"it knows: {', '.join(names[:20])}"
+    raise UserError(f'selection.classes: the detector knows no class "{name}"; {hint}')
+
+
+@hookimpl
+def reticle_selection() -> Maker:
+    """Offer `nearest`."""
+    return Maker("nearest", NearestSelection, Settings, "the nearest to the crosshair, by class priority")
