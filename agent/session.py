@@ -153,7 +153,7 @@ def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext) ->
 
 def _ended(stop: StopFlag, environment: Environment | None, context: Context) -> str:
     if stop.reason == END_OF_FRAMES and environment is not None and context.episodes is not None:
-        return f"{len(environment.episodes)} episodes played"
+        return f"{len(environment.episodes)} of {context.episodes} episodes played"
     return stop.reason
 
 

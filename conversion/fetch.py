@@ -17,7 +17,8 @@ from engine.errors import ModelError
 from engine.models import ModelFiles
 
 TIMEOUT_S = 30
-CHUNK = 1 << 20
+CHUNK = 1 << 16
+"""Bytes; what a broken connection loses is less than one."""
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all (0 when the server does not say)."""
@@ -74,6 +75,7 @@ def fetch(name: str, out: Path, progress: Progress, official: dict[str, Official
     model = official.get(name)
     if model is None:
         raise ModelError(f'there is no official model "{name}"; there are: {", ".join(official)}')
+    pooch.get_logger().setLevel("WARNING")  # the progress says it better
     folder = out.parent / f".fetch-{name}"
     weights = _retrieve(model.weights, f"sha256:{model.sha256}", folder, f"{name}.weights", progress)
     cfg = _retrieve(model.cfg, None, folder, f"{name}.cfg", lambda done, total: None)

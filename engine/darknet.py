@@ -278,7 +278,7 @@ def write_weights(path: Path, network: Network, weights: Weights) -> None:
 def random_weights(network: Network, seed: int) -> Weights:
     """Return weights that keep activations within bounds: for tests and for timing.
 
-    Kernels have the variance 2 / fan-in, batch norms are near the identity.
+    Kernels have the variance 1 / fan-in, so that residual sums do not grow without bound.
     """
     rng = np.random.default_rng(seed)
     arrays = []
@@ -292,7 +292,7 @@ def random_weights(network: Network, seed: int) -> Weights:
                 "mean": rng.normal(0, 0.1, n),
                 "variance": rng.uniform(0.8, 1.2, n),
             }
-        entry["kernel"] = rng.normal(0, (2 / fan_in) ** 0.5, convolution.kernel_shape)
+        entry["kernel"] = rng.normal(0, fan_in**-0.5, convolution.kernel_shape)
         arrays.append({name: array.astype(np.float32) for name, array in entry.items()})
     return Weights(arrays)
 
