@@ -169,20 +169,22 @@ def _read(path: Path) -> tuple[yaml.Node | None, Any]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: the profile cannot be read: {error}") from error
-    loader = yaml.SafeLoader(text)
     try:
-        root = loader.get_single_node()
-        return root, loader.construct_document(root) if root is not None else None
+        loader = yaml.SafeLoader(text)
+        try:
+            root = loader.get_single_node()
+            return root, loader.construct_document(root) if root is not None else None
+        finally:
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
         raise UserError(f"{path}:{where}: the profile is not valid YAML: {error.problem}") from error
     except yaml.YAMLError as error:
-        raise UserError(f"{path}:1:1: the profile is not valid YAML: {error}") from error
+        said = " ".join(str(error).split())
+        raise UserError(f"{path}:1:1: the profile is not valid YAML: {said}") from error
     except (ValueError, RecursionError) as error:  # a date such as 2026-13-45; an endless nesting
         raise UserError(f"{path}:1:1: the profile is not valid YAML: {error}") from error
-    finally:
-        loader.dispose()
 
 
 def _sections(data: dict[str, Any]) -> Iterator[tuple[Role, tuple[str | int, ...], dict[str, Any]]]:

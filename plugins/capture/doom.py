@@ -79,7 +79,9 @@ class DoomCapture:
         children = set(psutil.Process().children())
         try:
             self._configure()
-            self._game.init()
+            # The engine leaves a folder of its own where it is started.
+            with contextlib.chdir(self._folder.name):
+                self._game.init()
         except vizdoom.ViZDoomErrorException as error:
             self._folder.cleanup()
             raise UserError(f"Doom does not start with scenario {settings.scenario}: {error}") from error
