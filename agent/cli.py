@@ -208,7 +208,7 @@ def fetch(
     from engine.models import MODELS
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err) as progress:
+    with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task(name, total=None)
         bundle = fetching.fetch(
             name,

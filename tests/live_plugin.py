@@ -1,0 +1,48 @@
+"""A detector that finds a blue window by its colour, for live runs on a real screen.
+
+`fault` makes it break in its own ways after `frames` frames; each frame is said on standard error.
+"""
+
+import sys
+import time
+
+import numpy as np
+from pydantic import Field
+
+from agent.hookspecs import Maker, PluginSettings, hookimpl
+from agent.types import Detections
+
+BLUE = (0xCC, 0x66, 0x33)
+
+
+class Settings(PluginSettings):
+    fault: str = Field("", description="raise, hang, or none.")
+    frames: int = Field(30, description="When.")
+
+
+class BlueDetector:
+    names = ("window",)
+
+    def __init__(self, settings, context):
+        self.settings = settings
+        self.count = 0
+
+    def detect(self, frame):
+        self.count += 1
+        if self.count == self.settings.frames:
+            if self.settings.fault == "raise":
+                raise RuntimeError("the detector broke")
+            if self.settings.fault == "hang":
+                print("hanging", file=sys.stderr, flush=True)
+                time.sleep(60)
+        rows, columns = np.nonzero(np.all(frame.pixels[:, :, :3] == BLUE, axis=2))
+        if not len(rows):
+            return Detections.empty()
+        box = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float32)
+        print("found", file=sys.stderr, flush=True)
+        return Detections(box, np.ones(1, np.float32), np.zeros(1, np.int32))
+
+
+@hookimpl
+def reticle_detector():
+    return Maker("blue", BlueDetector, Settings, "a blue window")

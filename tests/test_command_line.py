@@ -1,0 +1,245 @@
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from tests.networks import NAMES, small_files
+
+KEYS = {"p50", "p90", "p99", "p99_9", "max", "count"}
+
+
+def profile(folder: Path, **changes: object) -> Path:
+    base = {
+        "mode": "lock-step",
+        "capture": {"plugin": "footage", "path": "frames"},
+        "detector": {"plugin": "yolo", "cfg": "small.cfg", "weights": "small.weights", "names": "small.names"},
+        "selection": {"plugin": "nearest"},
+        "actuation": {"plugin": "dry-run"},
+    }
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump({**base, **changes}))
+    return path
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A folder with a small network, ten frames and a profile for them."""
+    small_files(tmp_path)
+    (tmp_path / "frames").mkdir()
+    for i in range(10):
+        picture = np.random.default_rng(i).integers(0, 256, (96, 64, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / "frames" / f"{i}.png"), picture)
+    profile(tmp_path)
+    return tmp_path
+
+
+def one_sentence(done: subprocess.CompletedProcess, says: str) -> None:
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_doom_run_reports_kills_and_repeats_itself(agent, tmp_path: Path) -> None:
+    reports = []
+    for name in ("a.json", "b.json"):
+        done = agent("--profile", "doom.yaml", "--episodes", 1, "--seed", 4, "--report", name)
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"kills.*shots.*tics", done.stdout)
+        reports.append(json.loads((tmp_path / name).read_text()))
+    one, two = reports
+    assert one["decisions"] == two["decisions"]
+    assert one["episodes"] == two["episodes"]
+    (episode,) = one["episodes"]
+    assert (episode["scenario"], episode["seed"]) == ("defend_the_center", 4)
+    assert episode["kills"] >= 20
+    assert one["mode"] == "lock-step"
+    assert one["frames"] == one["stages_ms"]["infer"]["count"] > 500
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "b.json"]
+
+
+def test_the_report_has_the_keys_that_runs_are_compared_by(agent, small: Path) -> None:
+    done = agent("--profile", "mine.yaml", "--report", "r.json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((small / "r.json").read_text())
+    assert {
+        "version", "profile", "mode", "frames", "dropped", "duplicates", "actions", "vetoes", "stages_ms",
+        "end_to_end_ms", "frame_age_ms", "episodes",
+    } <= report.keys()  # fmt: skip
+    assert list(report["stages_ms"]) == ["grab", "preprocess", "infer", "postprocess", "select", "act"]
+    assert all(row.keys() == KEYS for row in report["stages_ms"].values())
+    assert report["end_to_end_ms"].keys() == report["frame_age_ms"].keys() == KEYS
+    assert (report["frames"], report["profile"], report["dropped"]) == (10, "mine", 0)
+    assert set(report["classes"]) <= set(NAMES)
+    lines = (small / "runs" / "actions.jsonl").read_text().splitlines() if report["actions"] else []
+    assert len(lines) == report["actions"]
+
+
+def test_real_footage_finds_cars_on_a_road(data: Path, agent, tmp_path: Path) -> None:
+    done = agent(
+        "--profile", "footage.yaml", "--footage", data / "footage" / "road-38-frames.mp4", "--report", "r.json",
+        env={"RETICLE_TEST_DATA": str(data)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["frames"] == 38
+    assert report["classes"]["car"] > 38
+    assert report["mode"] == "lock-step"
+
+
+def test_footage_over_a_profile_and_a_plugin_from_a_file(agent, small: Path) -> None:
+    (small / "never.py").write_text(
+        "from agent.hookspecs import Maker, NoSettings, hookimpl\n"
+        "class Never:\n"
+        "    def __init__(self, settings, context): pass\n"
+        "    def check(self, action, presses, frame, now_ns): return 'never'\n"
+        "@hookimpl\n"
+        "def reticle_guard(): return Maker('never', Never)\n"
+    )
+    profile(small, capture={"plugin": "mss"}, guards=[{"plugin": "never"}], aim={"fire": "hold"})
+    done = agent("--profile", "mine.yaml", "--footage", "frames", "--plugin", "never.py", "--report", "r.json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((small / "r.json").read_text())
+    assert (report["frames"], report["actions"]) == (10, 0)
+    assert report["vetoes"]["never"] > 0
+    assert f"{report['vetoes']['never']} by never" in done.stdout
+
+
+def test_footage_that_breaks_off_still_reports_what_was_done(agent, small: Path) -> None:
+    (small / "frames" / "5.png").write_bytes(b"no image")
+    done = agent("--profile", "mine.yaml", "--report", "r.json")
+    one_sentence(done, "5.png: this image cannot be read")
+    assert json.loads((small / "r.json").read_text())["frames"] == 5
+    assert "latency, ms" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--profile", "nosuch.yaml"), "nosuch.yaml: there is no such profile"),
+        (("--profile", "mine.yaml", "--plugin", "no.py"), "no.py: there is no such plugin file"),
+        (("--profile", "mine.yaml", "--footage", "no.mp4"), "no.mp4: there is no such footage"),
+        (("--profile", "mine.yaml", "--episodes", "2"), "--episodes counts the episodes of a game"),
+        (("--profile", "mine.yaml", "--report", "frames"), "frames: this file cannot be written"),
+        (("--profile", "mine.yaml", "--report", "small.cfg/r.json"), "its folder cannot be made"),
+        (("--live", "--profile", "footage.yaml", "--footage", "frames"), "--live cannot be used with --footage"),
+        (("--duration", "3"), "give a profile to run"),
+        (("check", "nosuch"), "there is no such profile"),
+        (("fetch", "yolov9"), 'there is no official model "yolov9"; there are: yolov4, yolov4-tiny'),
+        (("convert", "--cfg", "small.cfg", "--weights", "small.names", "--out", "m"), "too short to be a weights file"),
+        (("check", "csgo.yaml"), 'there is no bundle models/csgo-yolov4-608: make one from your own Darknet files with'),
+        (("--profile", "csgo.yaml"), "there is no bundle models/csgo-yolov4-608: make one"),
+    ],
+)  # fmt: skip
+def test_bad_arguments_are_one_sentence_and_status_2(agent, small: Path, arguments: tuple, says: str) -> None:
+    one_sentence(agent(*arguments), says)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"detector": {"plugin": "yolo", "cfg": "small.cfg", "weights": "long.weights"}}, "long.weights: the weights are too long"),
+        ({"detector": {"plugin": "yolo", "cfg": "small.cfg", "weights": "cut.weights"}}, "cut.weights: the weights are too short"),
+        ({"detector": {"plugin": "yolo", "cfg": "odd.cfg", "weights": "small.weights"}}, "odd.cfg:4: [gru] is not a layer"),
+        ({"detector": {"plugin": "oracle"}}, "the detector oracle needs a capture that knows the ground truth"),
+        ({"actuation": {"plugin": "doom"}}, "the actuation doom acts in the game that the capture doom plays"),
+        ({"capture": {"plugin": "doom", "scenario": "doom9"}}, 'there is no Doom scenario "doom9"'),
+        ({"selection": {"plugin": "nearest", "classes": ["heads"]}}, 'did you mean "head"?'),
+        ({"detector": {"plugin": "yollo"}}, 'mine.yaml:7:11: detector.plugin: unknown detector plugin "yollo"; did you mean "yolo"?'),
+    ],
+)  # fmt: skip
+def test_bad_profiles_are_one_sentence_and_status_2(agent, small: Path, changes: dict, says: str) -> None:
+    weights = (small / "small.weights").read_bytes()
+    (small / "long.weights").write_bytes(weights + bytes(400))
+    (small / "cut.weights").write_bytes(weights[:-400])
+    (small / "odd.cfg").write_text("[net]\nwidth=32\nheight=32\n[gru]\n")
+    profile(small, **changes)
+    one_sentence(agent("--profile", "mine.yaml"), says)
+
+
+def test_no_display_and_a_region_outside_the_screen(agent, small: Path, display: str) -> None:
+    profile(small, mode="live", capture={"plugin": "mss", "width": 64, "height": 64})
+    one_sentence(agent("--profile", "mine.yaml", env={"DISPLAY": ""}), "there is no screen to capture")
+    profile(small, mode="live", capture={"plugin": "mss", "width": 5000, "height": 64})
+    one_sentence(agent("--profile", "mine.yaml"), "the region 5000x64 at (-1860, 328) lies outside the screen, which is 1280x720")
+
+
+def test_live_needs_live_mode_and_an_arm_and_a_panic_key(agent, small: Path) -> None:
+    profile(small, actuation={"plugin": "mouse"})
+    one_sentence(agent("--profile", "mine.yaml", "--live"), "--live needs `mode: live`")
+    profile(small, mode="live", actuation={"plugin": "mouse"})
+    one_sentence(agent("--profile", "mine.yaml", "--live"), "such as: - plugin: arm-key")
+
+
+def test_check_and_plugins_and_help(agent, small: Path) -> None:
+    done = agent("check", "mine.yaml")
+    assert done.returncode == 0
+    assert "a valid profile (lock-step: footage, yolo, nearest, dry-run)" in done.stdout
+    done = agent("plugins", "--json", "p.json")
+    assert done.returncode == 0
+    rows = json.loads((small / "p.json").read_text())
+    assert {row["name"] for row in rows if row["role"] == "guard"} >= {"arm-key", "rate"}
+    assert all(setting["description"] for row in rows for setting in row["settings"])
+    for arguments in ((), ("--help",), ("detect", "--help")):
+        assert "Usage" in agent(*arguments).stdout
+    assert agent("--version").stdout.startswith("reticle ")
+
+
+def test_convert_makes_a_bundle_that_a_profile_can_name(agent, small: Path) -> None:
+    done = agent(
+        "convert", "--cfg", "small.cfg", "--weights", "small.weights", "--names", "small.names", "--out", "models/tiny"
+    )
+    assert done.returncode == 0, done.stderr
+    profile(small, detector={"plugin": "yolo", "model": "tiny"})
+    assert agent("check", "mine.yaml").returncode == 0
+    assert agent("--profile", "mine.yaml").returncode == 0
+
+
+def test_ctrl_c_ends_a_live_run_with_its_report(small: Path) -> None:
+    profile(small, mode="live", capture={"plugin": "footage", "path": "frames", "fps": 2})
+    (small / "loud.py").write_text(LOUD)
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "agent.py"), "--profile", "mine.yaml", "--report", "r.json", "--plugin", "loud.py"],
+        cwd=small,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr.readline() == "a frame\n"
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "ended: Ctrl-C" in output
+    assert "Traceback" not in errors
+    assert json.loads((small / "r.json").read_text())["mode"] == "dry-run"
+
+
+LOUD = """
+import sys
+import plugins.selection.nearest as nearest
+select = nearest.NearestSelection.select
+def loud(self, detections, frame):
+    print("a frame", file=sys.stderr, flush=True)
+    return select(self, detections, frame)
+nearest.NearestSelection.select = loud
+"""
+
+
+def test_doom_imports_no_inference_library() -> None:
+    code = (
+        "import sys; sys.argv = ['agent.py', '--profile', 'doom.yaml', '--duration', '0.2']\n"
+        "from agent.cli import main\n"
+        "main()\n"
+        "heavy = {'tensorflow', 'keras', 'openvino', 'onnx', 'scipy', 'jax', 'torch', 'pynput'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    code = code.replace("main()\nheavy", "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\nheavy")
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)

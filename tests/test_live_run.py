@@ -1,0 +1,151 @@
+"""Live runs of the whole agent on a real X server: a button is held, and must be up whatever ends the run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from agent.types import LEFT
+from tests.conftest import ROOT
+from tests.plugins.test_screen import Screen, until
+
+WINDOW_TITLE = "The game"
+
+
+@pytest.fixture
+def screen(display: str) -> Iterator[Screen]:
+    screen = Screen()
+    screen.root.warp_pointer(640, 360)
+    window = screen.window(WINDOW_TITLE, 590, 310, 100, 100, 0x3366CC)
+    yield screen
+    screen.key("Shift_L", press=False)
+    window.destroy()
+    screen.display.sync()
+    screen.display.close()
+
+
+class Run:
+    """A live run in a process of its own, Shift held, until it has fired."""
+
+    def __init__(self, folder: Path, screen: Screen, live: bool = True, **changes: object) -> None:
+        profile = {
+            "mode": "live",
+            # The window is a little off the crosshair, so there is something to move too.
+            "capture": {"plugin": "mss", "width": 400, "height": 300, "left": 430, "top": 205},
+            "detector": {"plugin": "blue"},
+            "selection": {"plugin": "nearest"},
+            "aim": {"gain": 0.5, "fire": "hold"},
+            "actuation": {"plugin": "mouse"},
+            "guards": [{"plugin": "arm-key"}, {"plugin": "window-title", "title": WINDOW_TITLE}],
+            "safety": {"watchdog_ms": 150},
+            **changes,
+        }
+        (folder / "live.yaml").write_text(yaml.safe_dump(profile))
+        command = [sys.executable, str(ROOT / "agent.py"), "--profile", "live.yaml", "--report", "r.json"]
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [*command, "--plugin", str(ROOT / "tests" / "live_plugin.py"), *(["--live"] if live else ["--duration", "1.5"])],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=(folder / "errors").open("w"),
+            env=dict(os.environ),
+            text=True,
+        )
+        assert until(lambda: "found" in self.errors(), 30), self.errors()
+        screen.key("Shift_L", press=True)
+
+    def errors(self) -> str:
+        return (self.folder / "errors").read_text()
+
+    def report(self) -> dict:
+        return json.loads((self.folder / "r.json").read_text())
+
+    def end(self) -> int:
+        self.process.communicate(timeout=30)
+        return self.process.returncode
+
+
+def fires(screen: Screen) -> bool:
+    """Shift may have gone down before the listener listened; press it until it is heard."""
+    for _ in range(20):
+        if until(lambda: screen.buttons() == LEFT, 0.5):
+            return True
+        screen.key("Shift_L", press=False)
+        screen.key("Shift_L", press=True)
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_no_button_down(screen: Screen, tmp_path: Path, number: int) -> None:
+    run = Run(tmp_path, screen)
+    assert fires(screen)
+    run.process.send_signal(number)
+    assert run.end() == 128 + number
+    assert until(lambda: screen.buttons() == 0)
+    assert run.report()["actions"] > 0
+    assert run.report()["mode"] == "live"
+    assert "Traceback" not in run.errors()
+
+
+def test_an_exception_leaves_no_button_down(screen: Screen, tmp_path: Path) -> None:
+    run = Run(tmp_path, screen, detector={"plugin": "blue", "fault": "raise", "frames": 600})
+    assert fires(screen)
+    assert run.end() == 1
+    assert until(lambda: screen.buttons() == 0)
+    assert "the detector broke" in run.errors()
+
+
+def test_panic_ends_the_run_within_a_frame(screen: Screen, tmp_path: Path) -> None:
+    run = Run(tmp_path, screen)
+    assert fires(screen)
+    screen.key("Pause", press=True)
+    screen.key("Pause", press=False)
+    assert until(lambda: screen.buttons() == 0)
+    assert run.end() == 0
+    report = run.report()
+    assert report["ended"] == "the panic key (pause)"
+    assert report["vetoes"].get("panic", 0) <= 1
+
+
+def test_a_loop_that_hangs_is_released(screen: Screen, tmp_path: Path) -> None:
+    run = Run(tmp_path, screen, detector={"plugin": "blue", "fault": "hang", "frames": 600})
+    try:
+        assert fires(screen)
+        assert until(lambda: "hanging" in run.errors(), 30)
+        assert until(lambda: screen.buttons() == 0)
+    finally:
+        run.process.kill()
+        run.end()
+
+
+def test_losing_the_focus_lets_go_and_is_counted(screen: Screen, tmp_path: Path) -> None:
+    run = Run(tmp_path, screen)
+    assert fires(screen)
+    other = screen.window("Mail", 0, 0, 50, 50, 0)
+    assert until(lambda: screen.buttons() == 0)
+    other.destroy()
+    screen.display.sync()
+    run.process.terminate()
+    run.end()
+    assert run.report()["vetoes"]["window-title"] > 0
+
+
+def test_without_live_nothing_moves_and_nothing_is_pressed(screen: Screen, tmp_path: Path) -> None:
+    before = screen.pointer()
+    moved = []
+    run = Run(tmp_path, screen, live=False)
+    while run.process.poll() is None:
+        moved.append(screen.pointer() != before or screen.buttons() != 0)
+        time.sleep(0.01)
+    assert run.end() == 0
+    assert not any(moved)
+    assert run.report()["mode"] == "dry-run"
+    assert run.report()["actions"] > 0
+    assert (tmp_path / "runs" / "actions.jsonl").read_text().count("\n") == run.report()["actions"]
