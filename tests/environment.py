@@ -16,7 +16,9 @@ def hand_over() -> None:
     uv = os.environ.get("UV")
     if not uv or MARK in os.environ or importlib.util.find_spec("tensorflow") is not None:
         return
-    print("the tests need TensorFlow too: going on with `uv run --extra tensorflow pytest`", file=sys.stderr, flush=True)
+    print(
+        "the tests need TensorFlow too: going on with `uv run --extra tensorflow pytest`", file=sys.stderr, flush=True
+    )
     command = [uv, "run", "--extra", "tensorflow", "python", "-m", "pytest", *sys.argv[1:]]
     sys.exit(subprocess.call(command, env={**os.environ, MARK: "1"}))
 

@@ -169,7 +169,10 @@ def test_no_display_and_a_region_outside_the_screen(agent, small: Path, display:
     profile(small, mode="live", capture={"plugin": "mss", "width": 64, "height": 64})
     one_sentence(agent("--profile", "mine.yaml", env={"DISPLAY": ""}), "there is no screen to capture")
     profile(small, mode="live", capture={"plugin": "mss", "width": 5000, "height": 64})
-    one_sentence(agent("--profile", "mine.yaml"), "the region 5000x64 at (-1860, 328) lies outside the screen, which is 1280x720")
+    one_sentence(
+        agent("--profile", "mine.yaml"),
+        "the region 5000x64 at (-1860, 328) lies outside the screen, which is 1280x720",
+    )
 
 
 def test_live_needs_live_mode_and_an_arm_and_a_panic_key(agent, small: Path) -> None:
@@ -195,7 +198,15 @@ def test_check_and_plugins_and_help(agent, small: Path) -> None:
 
 def test_convert_makes_a_bundle_that_a_profile_can_name(agent, small: Path) -> None:
     done = agent(
-        "convert", "--cfg", "small.cfg", "--weights", "small.weights", "--names", "small.names", "--out", "models/tiny"
+        "convert",
+        "--cfg",
+        "small.cfg",
+        "--weights",
+        "small.weights",
+        "--names",
+        "small.names",
+        "--out",
+        "models/tiny",
     )
     assert done.returncode == 0, done.stderr
     profile(small, detector={"plugin": "yolo", "model": "tiny"})
@@ -207,7 +218,16 @@ def test_ctrl_c_ends_a_live_run_with_its_report(small: Path) -> None:
     profile(small, mode="live", capture={"plugin": "footage", "path": "frames", "fps": 2})
     (small / "loud.py").write_text(LOUD)
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "agent.py"), "--profile", "mine.yaml", "--report", "r.json", "--plugin", "loud.py"],
+        [
+            sys.executable,
+            str(ROOT / "agent.py"),
+            "--profile",
+            "mine.yaml",
+            "--report",
+            "r.json",
+            "--plugin",
+            "loud.py",
+        ],
         cwd=small,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -241,5 +261,7 @@ def test_doom_imports_no_inference_library() -> None:
         "heavy = {'tensorflow', 'keras', 'openvino', 'onnx', 'scipy', 'jax', 'torch', 'pynput'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    code = code.replace("main()\nheavy", "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\nheavy")
+    code = code.replace(
+        "main()\nheavy", "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\nheavy"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)

@@ -51,7 +51,12 @@ class Run:
         command = [sys.executable, str(ROOT / "agent.py"), "--profile", "live.yaml", "--report", "r.json"]
         self.folder = folder
         self.process = subprocess.Popen(
-            [*command, "--plugin", str(ROOT / "tests" / "live_plugin.py"), *(["--live"] if live else ["--duration", "1.5"])],
+            [
+                *command,
+                "--plugin",
+                str(ROOT / "tests" / "live_plugin.py"),
+                *(["--live"] if live else ["--duration", "1.5"]),
+            ],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=(folder / "errors").open("w"),

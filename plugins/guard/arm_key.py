@@ -83,7 +83,6 @@ class ArmKeyGuard:
             if not self._toggle:
                 self._armed = False
 
-
     def _forms(self, keyboard: Any, role: str, name: str) -> list[Any]:
         """Return all that the listener may call this key, depending on what else is held.
 

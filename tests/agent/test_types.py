@@ -9,7 +9,12 @@ from tests.agent.makes import detections
     ("xyxy", "confidence", "class_id", "says"),
     [
         (np.zeros((2, 4)), np.zeros(2, np.float32), np.zeros(2, np.int32), "xyxy: expected float32 .* got float64"),
-        (np.zeros((2, 5), np.float32), np.zeros(2, np.float32), np.zeros(2, np.int32), r"expected .*\(2, 4\).*\(2, 5\)"),
+        (
+            np.zeros((2, 5), np.float32),
+            np.zeros(2, np.float32),
+            np.zeros(2, np.int32),
+            r"expected .*\(2, 4\).*\(2, 5\)",
+        ),
         (np.zeros((2, 4), np.float32), np.zeros(3, np.float32), np.zeros(2, np.int32), "confidence: expected"),
         (np.zeros((2, 4), np.float32), np.zeros(2, np.float32), np.zeros(2, np.int64), "class_id: expected int32"),
     ],

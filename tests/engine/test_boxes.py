@@ -65,7 +65,9 @@ def test_decodes_as_darknet_does(threshold: float) -> None:
     np.testing.assert_allclose(sorted(map(sum, actual)), sorted(map(sum, expected)), atol=0.3)
     by_score = sorted(actual, key=lambda row: (row[0], row[1]))
     np.testing.assert_allclose(
-        [row[:2] for row in by_score], [row[:2] for row in sorted(expected, key=lambda row: (row[0], row[1]))], atol=1e-3
+        [row[:2] for row in by_score],
+        [row[:2] for row in sorted(expected, key=lambda row: (row[0], row[1]))],
+        atol=1e-3,
     )
 
 
@@ -80,7 +82,9 @@ def test_views_of_planar_outputs_decode_alike() -> None:
 
 def test_nothing_above_the_threshold() -> None:
     network = parse_cfg(CFG)
-    outputs = [np.full(network.layers[h.index].shape, 0.0 if h.new_coords else -20.0, np.float32) for h in network.heads]
+    outputs = [
+        np.full(network.layers[h.index].shape, 0.0 if h.new_coords else -20.0, np.float32) for h in network.heads
+    ]
     boxes, scores, classes = Decoder(network, 0.25, 0.45).decode(outputs)
     assert boxes.shape == (0, 4)
     assert len(scores) == len(classes) == 0

@@ -14,7 +14,7 @@ def test_detect_draws_and_writes(data: Path, agent, tmp_path: Path) -> None:
     rows = json.loads((tmp_path / "out.json").read_text())
     by_name = {Path(row["image"]).stem: row for row in rows}
     assert {d["class"] for d in by_name["dog"]["detections"]} >= {"dog", "truck", "bicycle"}
-    assert by_name["horses"]["detections"][0]["class"] == "horse"
+    assert [d["class"] for d in by_name["horses"]["detections"]].count("horse") >= 3
     dog = by_name["dog"]
     assert (dog["width"], dog["height"]) == (768, 576)
     for found in dog["detections"]:

@@ -148,7 +148,16 @@ def test_nothing_is_left_in_the_working_folder(tmp_path, monkeypatch: pytest.Mon
 def test_a_signal_ends_the_game_and_its_process(tmp_path, number: int) -> None:
     report = tmp_path / "r.json"
     agent = subprocess.Popen(
-        [sys.executable, str(ROOT / "agent.py"), "--profile", "doom.yaml", "--episodes", "500", "--report", str(report)],
+        [
+            sys.executable,
+            str(ROOT / "agent.py"),
+            "--profile",
+            "doom.yaml",
+            "--episodes",
+            "500",
+            "--report",
+            str(report),
+        ],
         cwd=tmp_path,
         env=dict(os.environ),
         stdout=subprocess.PIPE,

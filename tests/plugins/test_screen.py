@@ -49,7 +49,14 @@ class Screen:
         from Xlib import X
 
         window = self.root.create_window(
-            left, top, width, height, 0, self.display.screen().root_depth, background_pixel=pixel, override_redirect=True
+            left,
+            top,
+            width,
+            height,
+            0,
+            self.display.screen().root_depth,
+            background_pixel=pixel,
+            override_redirect=True,
         )
         window.set_wm_name(title)
         window.map()
@@ -98,7 +105,9 @@ def test_mss_hands_out_the_grab_itself(screen: Screen) -> None:
     one, two = capture.grab(), capture.grab()
     capture.close()
     assert not one.pixels.flags.owndata
-    assert isinstance(one.pixels.base.base if one.pixels.base.base is not None else one.pixels.base, bytearray | memoryview)
+    assert isinstance(
+        one.pixels.base.base if one.pixels.base.base is not None else one.pixels.base, bytearray | memoryview
+    )
     assert not np.shares_memory(one.pixels, two.pixels)
 
 
@@ -147,7 +156,10 @@ def test_where_the_region_lies(settings: dict, expected: tuple[int, int, int, in
     ("settings", "says"),
     [
         ({"monitor": 3}, "monitor 3 does not exist; there are 1 to 2"),
-        ({"monitor": 1, "width": 101, "height": 100}, "the region 101x100 at .* lies outside the screen, which is 100x100"),
+        (
+            {"monitor": 1, "width": 101, "height": 100},
+            "the region 101x100 at .* lies outside the screen, which is 100x100",
+        ),
         ({"monitor": 2, "left": 1}, "lies outside the screen"),
         ({"monitor": 2, "left": -1, "width": 10}, "lies outside the screen"),
     ],

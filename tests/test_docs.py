@@ -1,0 +1,137 @@
+"""The documents say what the code does: hooks, settings and makers are all there, and the tutorial runs."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from agent.aim import AimSettings
+from agent.discovery import discover
+from agent.hookspecs import ROLES, SPECS, Context, Maker
+from agent.profile import Profile, Safety
+from tests.conftest import ROOT
+
+DOCS = ROOT / "docs"
+
+
+def text(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def shown(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if isinstance(field.default, BaseModel):
+        return "see below"
+    return {"None": "none", "()": "none"}.get(str(field.default), f"`{field.default}`")
+
+
+def rows(model: type[BaseModel]) -> list[str]:
+    """The table that docs/profiles.md must have for a schema."""
+    lines = ["| setting | default | what it does |", "|---|---|---|"]
+    for name, field in model.model_fields.items():
+        assert field.description, f"{model.__module__}.{model.__name__}.{name} has no description"
+        lines.append(f"| `{name}` | {shown(field)} | {field.description} |")
+    return lines
+
+
+def sections() -> list[tuple[str, type[BaseModel]]]:
+    found: list[tuple[str, type[BaseModel]]] = [
+        ("## The top level", Profile),
+        ("## aim", AimSettings),
+        ("## safety", Safety),
+    ]
+    offers = discover().offers
+    for role in ROLES:
+        for name, offer in offers[role].items():
+            if offer.maker.settings.model_fields:
+                found.append((f"### {role} `{name}`", offer.maker.settings))
+    return found
+
+
+@pytest.mark.parametrize(("heading", "model"), sections(), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_setting_is_documented_as_it_is(heading: str, model: type[BaseModel]) -> None:
+    page = text("profiles.md")
+    assert heading in page, f"docs/profiles.md lacks the heading {heading}"
+    body = page.split(heading, 1)[1].split("\n#", 1)[0]
+    expected = "\n".join(rows(model))
+    assert expected in body, f"docs/profiles.md, {heading}: put this table there:\n{expected}"
+
+
+def test_every_plugin_is_documented() -> None:
+    page = text("profiles.md")
+    for role, offers in discover().offers.items():
+        for name, offer in offers.items():
+            if offer.source == "built-in":
+                assert f"### {role} `{name}`" in page
+
+
+def test_every_hook_and_every_field_of_a_maker_and_a_context_is_documented() -> None:
+    page = text("plugins.md")
+    hooks = [name for spec in SPECS for name in vars(spec) if name.startswith("reticle_")]
+    assert len(hooks) == len(ROLES) == 6
+    fields = [field.name for kind in (Maker, Context) for field in dataclasses.fields(kind)]
+    for name in [*hooks, *fields]:
+        assert f"`{name}`" in page, f"docs/plugins.md does not say what `{name}` is"
+
+
+def blocks(page: str) -> dict[str, str]:
+    return dict(re.findall(r"^```\w+ file=(\S+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+
+
+def test_the_tutorials_plugin_runs_as_the_page_says(tmp_path: Path) -> None:
+    page = text("plugins.md")
+    files = blocks(page)
+    assert files.keys() == {"largest.py", "largest.yaml"}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    commands = re.findall(r"^\$ python (agent\.py .*)$", page, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        script, *arguments = command.split()
+        done = subprocess.run(
+            [sys.executable, str(ROOT / script), *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+    kills = re.search(r"defend_the_center\W+\d+\W+(\d+)", done.stdout)
+    assert kills
+    assert int(kills[1]) > 10
+
+
+def test_the_reports_keys_are_documented() -> None:
+    from agent.loop import Tally
+    from agent.report import as_json
+    from agent.session import Result
+
+    result = Result("p", "live", Tally(), (), 0, {}, 0, 0, {}, [], "")
+    page = text("reports.md")
+    assert all(f"`{key}`" in page for key in as_json(result))
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda p: p.name)
+def test_links_and_paths_lead_somewhere(page: Path) -> None:
+    content = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", content):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    for path in re.findall(r"`((?:agent|plugins|engine|docs|benchmarks|tests|profiles)/[\w./]+\.\w+)`", content):
+        assert (ROOT / path).exists(), f"{page.name} names {path}"
+
+
+def test_the_commands_of_the_readme_are_real() -> None:
+    content = (ROOT / "README.md").read_text(encoding="utf-8")
+    known = subprocess.run(
+        [sys.executable, str(ROOT / "agent.py"), "--help"], capture_output=True, text=True, check=True
+    )
+    for command in re.findall(r"agent\.py ([a-z]+) ", content):
+        assert re.search(rf"│ {command} ", known.stdout), f"README.md tells of the command {command}"
+    assert "pip install uv && uv run agent.py --profile doom.yaml" in content
+    assert "pip install uv && uv run pytest" in content
