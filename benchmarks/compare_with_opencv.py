@@ -72,7 +72,8 @@ def compare(cfg: Path, weights_folder: Path | None, engine_name: str) -> dict[st
 
 
 def opencv(cfg: Path, weights: Path, network: Network, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    net: Any = cv2.dnn.readNetFromDarknet(str(cfg), str(weights))
+    reader: Any = cv2.dnn
+    net = reader.readNetFromDarknet(str(cfg), str(weights))
     net.setInput(image)
     names = set(net.getLayerNames())
     # OpenCV names a layer by its kind and index, and an activation after it as a layer of its own.

@@ -50,7 +50,7 @@ class MemoryCapture:
 class InstantDetector:
     """Finds the same thing at once."""
 
-    names = ("thing",)
+    names: tuple[str, ...] = ("thing",)
 
     def __init__(self) -> None:
         box = np.array([[300, 200, 360, 300]], np.float32)
