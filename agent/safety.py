@@ -88,6 +88,10 @@ class Interlock:
                         self._held = 0
                         raise
                     self.actions += 1
+                    if self._barred(frame) is not None:
+                        # A panic or the watchdog came while it acted: their release may have come too early.
+                        self.__actuation.release()
+                        self._held = 0
                     return True
         self.last_veto = veto
         self.vetoes[veto[0]] = self.vetoes.get(veto[0], 0) + 1

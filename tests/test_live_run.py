@@ -130,6 +130,14 @@ def test_a_loop_that_hangs_is_released(screen: Screen, tmp_path: Path) -> None:
         run.end()
 
 
+def test_an_agent_that_is_killed_leaves_no_button_down(screen: Screen, tmp_path: Path) -> None:
+    run = Run(tmp_path, screen)
+    assert fires(screen)
+    run.process.kill()
+    assert run.end() == -signal.SIGKILL
+    assert until(lambda: screen.buttons() == 0)
+
+
 def test_losing_the_focus_lets_go_and_is_counted(screen: Screen, tmp_path: Path) -> None:
     run = Run(tmp_path, screen)
     assert fires(screen)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from agent.errors import UserError
 from agent.hookspecs import Context, Maker, NoSettings, hookimpl
 from agent.types import BUTTON_NAMES, LEFT, MIDDLE, RIGHT, Action
+from plugins.lifeline import Lifeline
 
 
 def make_mouse(settings: NoSettings, context: Context) -> Any:
@@ -29,7 +30,8 @@ def make_mouse(settings: NoSettings, context: Context) -> Any:
 class XTestMouse:
     """Relative motion and buttons through the XTEST extension.
 
-    A second connection lets buttons go, so that they go even while the first one hangs.
+    A second connection lets buttons go, so that they go even while the first one hangs, and a lifeline
+    does when the agent is killed.
 
     :raises UserError: there is no display, or it has no XTEST.
     """
@@ -53,6 +55,7 @@ class XTestMouse:
         if not self._display.has_extension("XTEST"):
             raise UserError(f"the display {self._display.get_display_name()} has no XTEST extension")
         self._down = 0
+        self._lifeline = Lifeline()
         # The first relative event after a window opens is lost; this one may be.
         self._fake(self._display, self._motion, detail=True, x=0, y=0)
         self._display.sync()
@@ -67,6 +70,8 @@ class XTestMouse:
                 self._fake(self._display, self._motion, detail=True, x=action.dx, y=action.dy)
             changed = action.buttons ^ self._down
             if changed:
+                held = [str(number) for mask, number in self.NUMBERS.items() if action.buttons & mask]
+                self._lifeline.ask("release " + " ".join(held) if held else "")
                 for mask, number in self.NUMBERS.items():
                     if changed & mask:
                         kind = self._press if action.buttons & mask else self._release
@@ -89,6 +94,7 @@ class XTestMouse:
 
     def close(self) -> None:
         """Leave the display."""
+        self._lifeline.close()
         for connection in (self._display, self._spare):
             with contextlib.suppress(*self._lost):
                 connection.close()

@@ -16,6 +16,7 @@ from pydantic import Field
 from agent.errors import UserError
 from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
 from agent.types import IDLE, LEFT, Action, Detections, Episode, Frame
+from plugins.lifeline import Lifeline
 
 TIC_RATE = 35
 """Doom's steps a second."""
@@ -91,6 +92,8 @@ class DoomCapture:
             raise UserError(f"Doom ended while starting: {error}{window}") from error
         # The engine is a process of its own that can outlive a game that is closed.
         self._engine = set(psutil.Process().children()) - children
+        self._lifeline = Lifeline()
+        self._lifeline.ask("kill " + " ".join(str(process.pid) for process in self._engine))
 
     def grab(self) -> Frame | None:
         """Move the world on by the pending action, and return what it shows; None after the last episode."""
@@ -127,6 +130,7 @@ class DoomCapture:
         for process in alive:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        self._lifeline.close()
         self._folder.cleanup()
 
     def _configure(self) -> None:

@@ -157,6 +157,26 @@ def test_the_watchdog_releases_even_while_apply_hangs() -> None:
         watchdog.close()
 
 
+def test_a_panic_while_the_hand_acts_is_not_undone_by_what_it_still_sends() -> None:
+    class Slow(Hand):
+        acting, go_on = threading.Event(), threading.Event()
+
+        def apply(self, action: Action) -> None:
+            self.acting.set()
+            self.go_on.wait(10)
+            super().apply(action)
+
+    hand = Slow()
+    lock = Interlock(hand, StopFlag())
+    thread = threading.Thread(target=lock.submit, args=(Action(buttons=LEFT), frame()))
+    thread.start()
+    assert hand.acting.wait(5)
+    lock.panic("now")
+    hand.go_on.set()
+    thread.join()
+    assert hand.down == 0
+
+
 def test_a_loop_that_beats_is_left_alone() -> None:
     lock, hand, _ = interlock()
     lock.submit(Action(buttons=LEFT), frame())
