@@ -33,8 +33,8 @@ class Environment(Protocol):
     episodes: Sequence[Episode]
     """Finished episodes, oldest first."""
 
-    def truth(self) -> Detections:
-        """Return the ground truth of the frame last grabbed."""
+    def truth(self, frame: Frame) -> Detections:
+        """Return the ground truth of a frame that it grabbed."""
 
     def apply(self, action: Action) -> None:
         """Take the action in at the world's next step; the last one before it counts."""

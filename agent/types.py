@@ -15,7 +15,7 @@ LEFT, RIGHT, MIDDLE = 1, 2, 4
 BUTTON_NAMES = {LEFT: "left", RIGHT: "right", MIDDLE: "middle"}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Frame:
     """One picture of the region, and when each stage of its way through the loop ended.
 

@@ -7,6 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import psutil
@@ -67,7 +68,7 @@ class DoomCapture:
         self._period_ns = 0 if context.lock_step else settings.tics * 1_000_000_000 // TIC_RATE
         self._next_ns = 0
         self._pending = IDLE
-        self._state: Any = None
+        self._states: WeakKeyDictionary[Frame, Any] = WeakKeyDictionary()
         self._index = 0
         self._ammo = 0.0
         self._weapon = 0.0
@@ -107,17 +108,19 @@ class DoomCapture:
                     return None
                 self._begin()
             grab_ns = time.perf_counter_ns()
-            self._state = self._game.get_state()
+            state = self._game.get_state()
         except (self._vizdoom.ViZDoomUnexpectedExitException, self._vizdoom.ViZDoomErrorException) as error:
             raise UserError(f"the game ended by itself: {error}") from error
-        pixels = self._state.screen_buffer
-        frame = Frame(pixels, self._index, grab_ns, time.perf_counter_ns(), episode=len(self.episodes))
+        frame = Frame(state.screen_buffer, self._index, grab_ns, time.perf_counter_ns(), episode=len(self.episodes))
+        # Live, the loop asks for the truth of a frame while the next ones are grabbed; it goes with the frame.
+        self._states[frame] = state
         self._index += 1
         return frame
 
-    def truth(self) -> Detections:
-        """Return the visible monsters and players of the frame last grabbed."""
-        return truth(self._state.labels, self._state.labels_buffer)
+    def truth(self, frame: Frame) -> Detections:
+        """Return the visible monsters and players of a frame."""
+        state = self._states[frame]
+        return truth(state.labels, state.labels_buffer)
 
     def apply(self, action: Action) -> None:
         """Turn by the action's counts at the next tics, and fire if LEFT is down."""

@@ -24,7 +24,7 @@ class OracleDetector:
 
     def detect(self, frame: Frame) -> Detections:
         """Return the ground truth of the frame."""
-        return self._truth()
+        return self._truth(frame)
 
 
 @hookimpl

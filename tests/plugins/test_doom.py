@@ -22,7 +22,7 @@ def play(seed: int, actions: list[Action], **settings: object) -> tuple[list[byt
         for action in actions:
             frame = doom.grab()
             pictures.append(frame.pixels.tobytes())
-            boxes.append(doom.truth().xyxy.tolist())
+            boxes.append(doom.truth(frame).xyxy.tolist())
             doom.apply(action)
         return pictures, boxes, doom
     finally:
@@ -63,10 +63,10 @@ def test_a_shot_is_counted_and_an_idle_tic_is_not() -> None:
     try:
         shots, ammo = [], []
         for action in actions:
-            doom.grab()
+            frame = doom.grab()
             doom.apply(action)
             shots.append(doom._current.shots)
-            ammo.append(doom._state.game_variables[-1])
+            ammo.append(doom._states[frame].game_variables[-1])
     finally:
         doom.close()
     assert shots[20] == 0
@@ -114,11 +114,12 @@ def test_truth_boxes_hold_the_monsters_pixels() -> None:
     try:
         checked = 0
         for _ in range(60):
-            doom.grab()
+            frame = doom.grab()
             doom.apply(Action(40))
-            buffer = doom._state.labels_buffer
-            values = {label.value for label in doom._state.labels if label.object_category == "Monster"}
-            for x1, y1, x2, y2 in doom.truth().xyxy.astype(int).tolist():
+            state = doom._states[frame]
+            buffer = state.labels_buffer
+            values = {label.value for label in state.labels if label.object_category == "Monster"}
+            for x1, y1, x2, y2 in doom.truth(frame).xyxy.astype(int).tolist():
                 inside = buffer[y1:y2, x1:x2]
                 edges = [inside[0], inside[-1], inside[:, 0], inside[:, -1]]
                 assert any(all((edge == v).any() for edge in edges) for v in values)
