@@ -1,6 +1,8 @@
 """The entry point: `python agent.py --profile doom.yaml`."""
 
-from agent.cli import main
-
 if __name__ == "__main__":
+    try:
+        from agent.cli import main
+    except KeyboardInterrupt:  # the imports take a moment, in which Ctrl-C is no error either
+        raise SystemExit(130) from None
     main()

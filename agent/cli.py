@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,7 +56,19 @@ PluginOption = Annotated[
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the same as JSON to this file.")]
 
 
-@app.callback(invoke_without_command=True)
+HELP = (
+    "Watch a game's screen, find targets with YOLO, move the mouse, and measure all of it.\n\n"
+    "[bold]--profile doom.yaml[/] plays Doom, unseen: the game comes with the package.\n\n"
+    "[bold]--profile footage.yaml --footage VIDEO[/] detects on a recording.\n\n"
+    "[bold]--profile desktop.yaml[/] looks at the middle of your screen, and moves nothing.\n\n"
+    "A run ends at Ctrl-C, at the end of the footage, or when --duration or --episodes is reached. It prints how "
+    "many frames it saw, how long each stage took, and what it did.\n\n"
+    "Reticle is for games you run yourself, offline. Nothing on the desktop moves without --live, an arm key held "
+    "and every guard content."
+)
+
+
+@app.callback(invoke_without_command=True, help=HELP)
 def run(
     context: typer.Context,
     profile: ProfileOption = None,
@@ -76,16 +89,7 @@ def run(
     show: Annotated[bool, typer.Option("--show", help="Open a window with boxes, target and crosshair.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """Watch a game's screen, find targets with YOLO, move the mouse, and measure all of it.
-
-    [bold]agent.py --profile doom.yaml[/]  plays Doom, headless: the game comes with the package.
-    [bold]agent.py --profile footage.yaml --footage VIDEO[/]  detects on a recording.
-    [bold]agent.py --profile desktop.yaml[/]  looks at the middle of your screen, and moves nothing.
-
-    A run ends at Ctrl-C, at the end of the footage, or when --duration or --episodes is reached; then it
-    prints how many frames, how long each stage took, and what it did. Reticle is for games you run yourself,
-    offline: nothing on the desktop moves without --live, an arm key held and every guard content.
-    """
+    """Run a profile. See HELP."""
     if version:
         out.print(f"reticle {__version__}")
         return
@@ -294,10 +298,12 @@ def _check_writable(path: Path | None) -> None:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
     except OSError as error:
-        raise UserError(f"{path}: its folder cannot be made: {error.strerror}") from error
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UserError(f"{path}: this file cannot be written; name another")
+        raise UserError(f"{path}: nothing can be written there: {error.strerror}; name another file") from error
+    if path.is_dir():
+        raise UserError(f"{path}: this is a folder; name a file")
 
 
 def _plugin_rows(catalogue: Catalogue) -> list[dict[str, Any]]:

@@ -192,7 +192,7 @@ def _make(stack: ExitStack, choice: Choice, context: Context) -> Any:
 
 @contextmanager
 def _signals(stop: StopFlag) -> Iterator[list[int]]:
-    """End the run on SIGINT and SIGTERM at the end of its frame; a second one ends it at once."""
+    """End the run on SIGINT, SIGTERM and SIGHUP at the end of its frame; a second one ends it at once."""
     caught: list[int] = []
 
     def handle(number: int, _frame: types.FrameType | None) -> None:
@@ -204,7 +204,9 @@ def _signals(stop: StopFlag) -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield caught
         return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield caught
     finally:

@@ -19,6 +19,9 @@ from engine.darknet import Network, read_cfg, read_weights
 from engine.engine import Model
 from engine.errors import ModelError
 
+COMMAND = "uv run agent.py" if os.environ.get("UV") else "python agent.py"
+"""How whoever reads a message started this, and can start the remedy."""
+
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "models"
 DARKNET_VARIABLE = "RETICLE_TEST_DATA"
@@ -65,10 +68,10 @@ def find(name: str, folder: Path | None = None) -> ModelFiles:
         names = darknet / "cfg" / "coco.names"
         return ModelFiles(cfg, weights, read_names(names) if names.is_file() else None)
     if name in OFFICIAL:
-        raise ModelError(f'the model {name} is not here yet: get it with "python agent.py fetch {name}"')
+        raise ModelError(f'the model {name} is not here yet: get it with "{COMMAND} fetch {name}"')
     raise ModelError(
         f"there is no bundle models/{name}: make one from your own Darknet files with "
-        f'"python agent.py convert --cfg FILE --weights FILE --names FILE --out models/{name}"'
+        f'"{COMMAND} convert --cfg FILE --weights FILE --names FILE --out models/{name}"'
     )
 
 

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 
 class Lifeline:
@@ -44,8 +45,11 @@ def main() -> None:
         duty = line.split()
     if duty[:1] == ["kill"]:
         for process in duty[1:]:
+            shared = _shared_memory(process)
             with contextlib.suppress(OSError):
                 os.kill(int(process), getattr(signal, "SIGKILL", signal.SIGTERM))
+            for path in shared:
+                path.unlink(missing_ok=True)
     elif duty[:1] == ["release"]:
         from Xlib import X, display
         from Xlib.ext import xtest
@@ -54,6 +58,15 @@ def main() -> None:
         for button in duty[1:]:
             xtest.fake_input(connection, X.ButtonRelease, int(button))
         connection.sync()
+
+
+def _shared_memory(process: str) -> set[Path]:
+    """Return the files in shared memory that a process has mapped, and would leave behind (Linux)."""
+    try:
+        lines = Path(f"/proc/{process}/maps").read_text().splitlines()
+    except OSError:
+        return set()
+    return {Path(line.split(maxsplit=5)[5]) for line in lines if "/dev/shm/ViZDoom" in line}
 
 
 if __name__ == "__main__":

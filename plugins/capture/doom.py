@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -82,7 +84,7 @@ class DoomCapture:
         try:
             self._configure()
             # The engine leaves a folder of its own where it is started.
-            with contextlib.chdir(self._folder.name):
+            with contextlib.chdir(self._folder.name), _signals_held_back():
                 self._game.init()
         except vizdoom.ViZDoomErrorException as error:
             self._folder.cleanup()
@@ -194,6 +196,23 @@ class DoomCapture:
         if now < self._next_ns:
             time.sleep((self._next_ns - now) / 1e9)
         self._next_ns = max(now, self._next_ns) + self._period_ns
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Hold back what a terminal sends to all its processes while the engine starts.
+
+    The engine inherits this, so that a Ctrl-C reaches the agent alone, which then ends the game in order;
+    ViZDoom crashes when its engine dies while it starts.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def truth(labels: Any, buffer: NDArray[np.uint8]) -> Detections:

@@ -55,6 +55,11 @@ class MssCapture:
             with mss.MSS() as screen:
                 monitors = screen.monitors
         except (mss.ScreenShotError, OSError) as error:
+            if "Library" in str(error):
+                raise UserError(
+                    f"the screen cannot be captured: {_line(error)}; install X11's libraries (on Debian: "
+                    "apt install libxcb1 libxcb-render0 libxcb-randr0 libxcb-shm0 libxcb-xfixes0)"
+                ) from error
             raise UserError(
                 f"there is no screen to capture ({_line(error)}): start it in a desktop session, with DISPLAY "
                 "set, or without a screen under xvfb-run"

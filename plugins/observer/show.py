@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import cv2
+import os
+import sys
+import time
+from typing import Any
+
 import numpy as np
 from pydantic import Field
 
@@ -12,45 +16,73 @@ from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
 from agent.types import FrameEvent
 
 
+NO_DISPLAY = "--show needs a display to open its window on: start it in a desktop session, with DISPLAY set"
+
+
 class Settings(PluginSettings):
     """How the window looks."""
 
     scale: float = Field(1.0, gt=0, le=8, description="The window's size as a multiple of the frame's.")
+    max_fps: float = Field(30.0, gt=0, description="Draw no more pictures a second than this.")
 
 
 class ShowObserver:
-    """Draws on a copy of the frame, on the observers' thread.
+    """Draws on a copy of the frame, on the observers' thread. Closing the window ends the run.
 
-    :raises UserError: OpenCV was built without windows, or there is no display.
+    The window is pygame's (SDL), since the OpenCV that a bare Linux can load has none.
+
+    :raises UserError: there is no display.
     """
 
     def __init__(self, settings: Settings, context: Context) -> None:
+        if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            raise UserError(NO_DISPLAY)
+        os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+        import pygame
+
+        self._pygame = pygame
         self._scale = settings.scale
+        self._period_s = 1 / settings.max_fps
+        self._next_s = 0.0
         self._names = context.names
         self._crosshair = context.crosshair
-        self._title = "Reticle"
-        if "GUI:                           NONE" in cv2.getBuildInformation():
-            raise UserError(
-                "--show needs an OpenCV with windows, and Linux gets the one without by default: run "
-                "`uv pip install --reinstall opencv-python` (and `apt install libgl1 libxcb1`), then start with "
-                "`uv run --no-sync agent.py`"
-            )
+        self._panic = context.panic
+        self._window: Any = None  # made by the thread that draws, which SDL wants to be the one that asked
+        try:
+            pygame.display.init()
+            driver = pygame.display.get_driver()
+        except pygame.error as error:
+            raise UserError(f"--show cannot open a window: {error}") from error
+        finally:
+            pygame.display.quit()
+        if driver in ("offscreen", "dummy"):
+            raise UserError(NO_DISPLAY)
 
     def observe(self, event: FrameEvent) -> None:
-        """Show one frame."""
-        if event.pixels is None:
+        """Show one frame, unless the last one was shown just now."""
+        now = time.monotonic()
+        if event.pixels is None or now < self._next_s:
             return
+        self._next_s = now + self._period_s
         picture = np.ascontiguousarray(event.pixels[:, :, :3])
         draw_detections(picture, event.detections, self._names)
         draw_aim(picture, event.target, self._crosshair)
-        if self._scale != 1:
-            picture = cv2.resize(picture, None, fx=self._scale, fy=self._scale)
-        cv2.imshow(self._title, picture)
-        cv2.waitKey(1)
+        pygame = self._pygame
+        height, width = picture.shape[:2]
+        size = (round(width * self._scale), round(height * self._scale))
+        if self._window is None or self._window.get_size() != size:
+            pygame.display.init()
+            self._window = pygame.display.set_mode(size)
+            pygame.display.set_caption("Reticle")
+        image = pygame.image.frombuffer(picture, (width, height), "BGR")
+        self._window.blit(image if self._scale == 1 else pygame.transform.scale(image, size), (0, 0))
+        pygame.display.flip()
+        if any(happened.type == pygame.QUIT for happened in pygame.event.get()):
+            self._panic("the window was closed")
 
     def close(self) -> None:
         """Close the window."""
-        cv2.destroyAllWindows()
+        self._pygame.display.quit()
 
 
 @hookimpl
