@@ -229,7 +229,7 @@ def choose(catalogue: Catalogue, maker: Maker, where: str, **given: Any) -> Choi
     problems: list[Problem] = []
     settings = _validated(maker.settings, given, (), problems)
     if settings is None:
-        raise UserError("; ".join(f"{where}: {_dotted(p.where)}: {p.what}" for p in problems))
+        raise UserError("; ".join(": ".join((where, *map(str, p.where), p.what)) for p in problems))
     return Choice(maker, settings)
 
 

@@ -17,7 +17,7 @@ from agent.errors import UserError
 from agent.hookspecs import Context
 from agent.loop import END_OF_FRAMES, Parts, Tally, run
 from agent.observers import ObserverQueue
-from agent.profile import Choice, LoadedProfile, choose
+from agent.profile import Choice, LoadedProfile, Profile, choose
 from agent.roles import Environment
 from agent.safety import Interlock, StopFlag, Watchdog, chosen_actuation
 from agent.types import Episode
@@ -71,89 +71,125 @@ def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext) ->
     :raises UserError: something that a plugin needs is missing, or an option does not fit the profile. What
         comes up once the loop runs is in the result instead.
     """
-    profile = loaded.profile
     stop = StopFlag()
-    actuation, reaches_desktop = chosen_actuation(loaded, options.live, options.footage is not None)
-    lock_step = profile.mode == "lock-step" or options.footage is not None
-    capture_choice = loaded.capture
-    if options.footage is not None:
-        maker = loaded.catalogue.with_duty("capture", "recording")
-        kept = loaded.capture.settings.model_dump(exclude={"path"}) if maker == capture_choice.maker else {}
-        capture_choice = choose(loaded.catalogue, maker, "--footage", **kept, path=options.footage.resolve())
-
+    plan = _plan(loaded, options)
     context = Context(
         folder=loaded.path.resolve().parent,
-        seed=profile.seed if options.seed is None else options.seed,
-        live=reaches_desktop,
-        lock_step=lock_step,
+        seed=loaded.profile.seed if options.seed is None else options.seed,
+        live=plan.reaches_desktop,
+        lock_step=plan.lock_step,
         panic=stop.set,  # until there is an interlock there is nothing to disarm
-        crosshair=profile.crosshair,
-        episodes=options.episodes or profile.episodes,
+        crosshair=loaded.profile.crosshair,
+        episodes=options.episodes or loaded.profile.episodes,
     )
-    guards = [c for c in loaded.guards if reaches_desktop or not c.maker.live_only]
-    check_all([capture_choice, loaded.detector, loaded.selection, actuation, *guards, *loaded.observers], context)
+    check_all([plan.capture, plan.detector, plan.selection, plan.actuation, *plan.guards, *plan.observers], context)
+    tally = Tally()
+    error = None
     with ExitStack() as stack:
         caught = stack.enter_context(_signals(stop))
-        capture = _make(stack, capture_choice, context)
-        environment = capture if isinstance(capture, Environment) else None
-        if options.episodes is not None and environment is None:
+        parts, context = _make_parts(stack, plan, loaded.profile, context, stop)
+        if options.episodes is not None and context.environment is None:
             raise UserError(
                 f"--episodes counts the episodes of a game that the agent runs, and the capture "
-                f'"{capture_choice.maker.name}" has none; use --duration'
+                f'"{plan.capture.maker.name}" has none; use --duration'
             )
-        context = replace(context, environment=environment)
-        detector = _make(stack, loaded.detector, context)
-        context = replace(context, names=tuple(detector.names))
-        selection = _make(stack, loaded.selection, context)
-
-        acting = _make(stack, actuation, context)
-        interlock = Interlock(acting, stop)
-        del acting
-        stack.callback(interlock.disarm)
-        context = replace(context, panic=interlock.panic)
-        interlock.guarded_by([(choice.maker.name, _make(stack, choice, context)) for choice in guards])
-        observers = _observers(stack, loaded, options, context, lock_step)
-        parts = Parts(
-            capture,
-            detector,
-            selection,
-            AimController(profile.aim, actuation.maker.absolute),
-            interlock,
-            observers,
-        )
-        if not lock_step:
-            stack.callback(Watchdog(interlock, profile.safety.watchdog_ms).close)
-        tally = Tally()
-        error = None
+        if not plan.lock_step:
+            stack.callback(Watchdog(parts.interlock, loaded.profile.safety.watchdog_ms).close)
         try:
-            with _no_collections(), watch(tally) if lock_step else nullcontext():
-                run(parts, tally, stop, lock_step, options.duration_s or profile.duration_s)
+            with _no_collections(), watch(tally) if plan.lock_step else nullcontext():
+                run(parts, tally, stop, plan.lock_step, options.duration_s or loaded.profile.duration_s)
         except UserError as raised:
             error = raised
             stop.set("an error")
         finally:
-            interlock.disarm()
-    acts = reaches_desktop or actuation.maker.reaches == "own-game"
+            parts.interlock.disarm()
     return Result(
         profile=loaded.name,
-        mode="lock-step" if lock_step else "live" if acts else "dry-run",
+        mode=plan.mode,
         tally=tally,
-        names=tuple(detector.names),
-        actions=interlock.actions,
-        vetoes=interlock.vetoes,
-        watchdog_trips=interlock.trips,
-        observer_drops=observers.dropped,
-        observer_failures=observers.failed,
-        episodes=list(environment.episodes) if environment is not None else [],
-        ended=_ended(stop, environment, context),
+        names=context.names,
+        actions=parts.interlock.actions,
+        vetoes=parts.interlock.vetoes,
+        watchdog_trips=parts.interlock.trips,
+        observer_drops=parts.observers.dropped,
+        observer_failures=parts.observers.failed,
+        episodes=list(context.environment.episodes) if context.environment is not None else [],
+        ended=_ended(stop, context),
         signal=caught[0] if caught else 0,
         error=error,
     )
 
 
-def _ended(stop: StopFlag, environment: Environment | None, context: Context) -> str:
-    if stop.reason == END_OF_FRAMES and environment is not None and context.episodes is not None:
-        return f"{len(environment.episodes)} of {context.episodes} episodes played"
+@dataclass(frozen=True)
+class _Plan:
+    """Which plugin fills each role of a run, the command line's wishes included."""
+
+    capture: Choice
+    detector: Choice
+    selection: Choice
+    actuation: Choice
+    guards: tuple[Choice, ...]
+    observers: tuple[Choice, ...]
+    reaches_desktop: bool
+    lock_step: bool
+
+    @property
+    def mode(self) -> str:
+        """What reports call it: a run that moves something real, or its own game in real time, is live."""
+        if self.lock_step:
+            return "lock-step"
+        return "live" if self.reaches_desktop or self.actuation.maker.reaches == "own-game" else "dry-run"
+
+
+def _plan(loaded: LoadedProfile, options: Options) -> _Plan:
+    find = loaded.catalogue.with_duty
+    actuation, reaches_desktop = chosen_actuation(loaded, options.live, options.footage is not None)
+    capture = loaded.capture
+    if options.footage is not None:
+        maker = find("capture", "recording")
+        kept = capture.settings.model_dump(exclude={"path"}) if maker == capture.maker else {}
+        capture = choose(loaded.catalogue, maker, "--footage", **kept, path=options.footage.resolve())
+    observers = loaded.observers
+    if options.show and not any("window" in choice.maker.duties for choice in observers):
+        observers = (*observers, choose(loaded.catalogue, find("observer", "window"), "--show"))
+    return _Plan(
+        capture=capture,
+        detector=loaded.detector,
+        selection=loaded.selection,
+        actuation=actuation,
+        guards=tuple(c for c in loaded.guards if reaches_desktop or not c.maker.live_only),
+        observers=observers,
+        reaches_desktop=reaches_desktop,
+        lock_step=loaded.profile.mode == "lock-step" or options.footage is not None,
+    )
+
+
+def _make_parts(
+    stack: ExitStack, plan: _Plan, profile: Profile, context: Context, stop: StopFlag
+) -> tuple[Parts, Context]:
+    """Make what fills each role, in the order in which one may need another; return the last context too."""
+    capture = _make(stack, plan.capture, context)
+    context = replace(context, environment=capture if isinstance(capture, Environment) else None)
+    detector = _make(stack, plan.detector, context)
+    context = replace(context, names=tuple(detector.names))
+    selection = _make(stack, plan.selection, context)
+    interlock = Interlock(_make(stack, plan.actuation, context), stop)
+    stack.callback(interlock.disarm)
+    context = replace(context, panic=interlock.panic)
+    interlock.guarded_by([(choice.maker.name, _make(stack, choice, context)) for choice in plan.guards])
+    observers = ObserverQueue(
+        [(choice.maker.name, _make(stack, choice, context)) for choice in plan.observers],
+        wants_pixels=any(choice.maker.wants_pixels for choice in plan.observers),
+        wait=plan.lock_step,
+    )
+    stack.callback(observers.close)
+    controller = AimController(profile.aim, plan.actuation.maker.absolute)
+    return Parts(capture, detector, selection, controller, interlock, observers), context
+
+
+def _ended(stop: StopFlag, context: Context) -> str:
+    if stop.reason == END_OF_FRAMES and context.environment is not None and context.episodes is not None:
+        return f"{len(context.environment.episodes)} of {context.episodes} episodes played"
     return stop.reason
 
 
@@ -165,21 +201,6 @@ def check_all(choices: Iterable[Choice], context: Context) -> None:
     for choice in choices:
         if choice.maker.check is not None:
             choice.maker.check(choice.settings, context)
-
-
-def _observers(
-    stack: ExitStack, loaded: LoadedProfile, options: Options, context: Context, lock_step: bool
-) -> ObserverQueue:
-    choices = list(loaded.observers)
-    if options.show and not any("window" in c.maker.duties for c in choices):
-        choices.append(choose(loaded.catalogue, loaded.catalogue.with_duty("observer", "window"), "--show"))
-    observers = ObserverQueue(
-        [(choice.maker.name, _make(stack, choice, context)) for choice in choices],
-        wants_pixels=any(choice.maker.wants_pixels for choice in choices),
-        wait=lock_step,
-    )
-    stack.callback(observers.close)
-    return observers
 
 
 def _make(stack: ExitStack, choice: Choice, context: Context) -> Any:

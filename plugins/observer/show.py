@@ -15,7 +15,6 @@ from agent.errors import UserError
 from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
 from agent.types import FrameEvent
 
-
 NO_DISPLAY = "--show needs a display to open its window on: start it in a desktop session, with DISPLAY set"
 
 
