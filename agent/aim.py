@@ -45,9 +45,10 @@ class AimSettings(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _search_needs_calibration(self) -> AimSettings:
-        if self.search_deg and self.degrees_per_count is None:
-            raise ValueError("search_deg turns by degrees, so degrees_per_count must be set too")
+    def _degrees_need_calibration(self) -> AimSettings:
+        for name in ("search_deg", "fov_deg"):
+            if getattr(self, name) and self.degrees_per_count is None:
+                raise ValueError(f"{name} is in degrees, so degrees_per_count must be set too")
         return self
 
 
@@ -75,6 +76,8 @@ class AimController:
             self._pressed = False
         if target is None:
             return self._search()
+        if not math.isfinite(target.error_x + target.error_y):
+            raise ValueError(f"the selection gave a target whose aim error is no number: {target}")
         s = self._settings
         dx = self._counts(target.error_x, frame)
         dy = self._counts(target.error_y, frame) if s.vertical else 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import tempfile
@@ -31,7 +32,7 @@ from agent.errors import UserError
 from agent.files import write_atomically
 from agent.hookspecs import ROLES, Context
 from agent.loop import Tally
-from agent.profile import LoadedProfile, choose, find_profile, load_profile
+from agent.profile import MAX_SEED, LoadedProfile, choose, find_profile, load_profile
 from agent.session import Options, check_all, play
 
 EXIT_USER_ERROR = 2
@@ -80,7 +81,7 @@ def run(
         typer.Option(help="Play this video or folder of images instead of capturing; acts dry, in lock-step."),
     ] = None,
     episodes: Annotated[int | None, typer.Option(min=1, help="Stop after so many episodes of the game.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed the game with this.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="Seed the game with this.")] = None,
     duration: Annotated[float | None, typer.Option(min=0.001, help="Stop after so many seconds.")] = None,
     plugin: PluginOption = None,
     report_file: Annotated[
@@ -94,11 +95,24 @@ def run(
         out.print(f"reticle {__version__}")
         return
     if context.invoked_subcommand is not None:
+        for parameter in context.command.params:
+            source = context.get_parameter_source(parameter.name or "")
+            if source is not None and source.name == "COMMANDLINE":
+                name = context.invoked_subcommand
+                raise UserError(f"{parameter.opts[0]} belongs to a run, and {name} is a command of its own")
         return
     if profile is None:
         raise UserError("give a profile to run (--profile doom.yaml), or a command; --help lists them")
+    if duration is not None and not math.isfinite(duration):
+        raise UserError("--duration must be a number of seconds")
     _check_writable(report_file)
     loaded = load_profile(find_profile(profile), plugin or [])
+    if report_file is not None and report_file.resolve() == loaded.path.resolve():
+        raise UserError(f"--report {report_file} would overwrite the profile; name another file")
+    if live:
+        for guard in loaded.guards:
+            if guard.maker.live_only:
+                err.print(f"live: {guard.maker.name}: {guard.settings!r}", soft_wrap=True)
     result = play(
         loaded,
         Options(
@@ -111,9 +125,10 @@ def run(
         ),
         _watch,
     )
+    if report_file is not None:  # before the tables: whoever reads those may go away
+        report.write(result, report_file)
     report.show(result, out)
     if report_file is not None:
-        report.write(result, report_file)
         out.print(f"report: {report_file}", style="dim", soft_wrap=True)
     if result.error is not None:
         raise result.error
@@ -138,14 +153,14 @@ def check(
 def plugins(plugin: PluginOption = None, json_file: JsonOption = None) -> None:
     """List what is installed: each role's plugins, where they come from, and their settings."""
     rows = list(_plugin_rows(discover(plugin or [])))
+    if json_file is not None:
+        write_atomically(json_file, json.dumps(rows, indent=2) + "\n")
     for role in ROLES:
         table = Table(role, "from", "what it is", "settings", title_justify="left")
         for row in (r for r in rows if r["role"] == role):
             settings = "\n".join(f"{s['name']} = {s['default']}" for s in row["settings"])
             table.add_row(row["name"], row["source"], row["summary"], escape(settings))
         out.print(table)
-    if json_file is not None:
-        write_atomically(json_file, json.dumps(rows, indent=2) + "\n")
 
 
 @app.command()
@@ -186,20 +201,28 @@ def detect(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task("detecting", total=len(files))
-        rows = list(detect_images(detector, files, drawn, lambda: progress.advance(task)))
+        unreadable: list[Path] = []
+        rows = list(detect_images(detector, files, drawn, unreadable, lambda: progress.advance(task)))
+    if json_file is not None:
+        write_atomically(json_file, json.dumps(rows, indent=2) + "\n")
     table = Table("image", "class", "score", "box (x1 y1 x2 y2)")
     for row in rows[:20]:
-        for i, found in enumerate(row["detections"] or [{"class": "-", "score": 0.0, "box": []}]):
+        name = Path(row["image"]).name
+        for found in row["detections"]:
             box = " ".join(f"{v:.0f}" for v in found["box"])
-            table.add_row(Path(row["image"]).name if i == 0 else "", found["class"], f"{found['score']:.2f}", box)
+            table.add_row(name, found["class"], f"{found['score']:.2f}", box)
+            name = ""
+        if name:
+            table.add_row(name, "nothing found")
     out.print(table)
     if len(rows) > 20:
         out.print(f"and {len(rows) - 20} more images")
     if json_file is not None:
-        write_atomically(json_file, json.dumps(rows, indent=2) + "\n")
         out.print(f"boxes: {json_file}", style="dim", soft_wrap=True)
     if drawn is not None:
         out.print(f"pictures: {drawn}", style="dim", soft_wrap=True)
+    if unreadable:
+        raise UserError(f"these are no images or are damaged: {', '.join(map(str, unreadable))}; the others are done")
 
 
 @app.command()

@@ -7,7 +7,6 @@ import importlib
 import importlib.util
 import os
 import sys
-import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -17,11 +16,13 @@ from typing import Any
 
 import pluggy
 
-from agent.errors import UserError
+from agent.errors import UserError, said
 from agent.hookspecs import ENTRY_POINT_GROUP, PROJECT, ROLES, SPECS, Duty, Maker, Role
 
 BUILT_IN_PACKAGE = "plugins"
 """The package whose `BUILT_IN` tuple names the modules that are loaded like anyone else's plugin."""
+
+HOOKS = tuple(f"reticle_{role}" for role in ROLES)
 
 TRACE_VARIABLE = "RETICLE_TRACE_PLUGINS"
 
@@ -73,7 +74,8 @@ def discover(files: Iterable[Path] = ()) -> Catalogue:
 
     `RETICLE_TRACE_PLUGINS=1` prints every hook call to standard error.
 
-    :raises UserError: a plugin cannot be imported, a hook raises, or two plugins offer one name.
+    :raises UserError: a plugin cannot be imported, offers nothing, has a hook that does not exist or raises, or
+        offers a name that is taken.
     """
     manager = pluggy.PluginManager(PROJECT)
     for spec in SPECS:
@@ -89,9 +91,23 @@ def discover(files: Iterable[Path] = ()) -> Catalogue:
     for path in files:
         name = f"file:{path.resolve()}"
         if not manager.has_plugin(name):
-            manager.register(load_file(path), name)
             sources[name] = str(path)
+            _register(manager, load_file(path), name, str(path))
     return _collect(manager, sources)
+
+
+def _register(manager: pluggy.PluginManager, plugin: Any, name: str, source: str) -> None:
+    try:
+        manager.register(plugin, name)
+        hooks = [caller.name for caller in manager.get_hookcallers(plugin) or ()]
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        said_so = " ".join(str(error).split())
+        raise UserError(f"plugin {source}: {said_so}; the hooks are {', '.join(HOOKS)}") from error
+    if not hooks:
+        raise UserError(
+            f"plugin {source}: it has no hook; mark one of {', '.join(HOOKS)} with @hookimpl (from agent.hookspecs)"
+        )
 
 
 def load_file(path: Path) -> ModuleType:
@@ -106,6 +122,8 @@ def load_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise UserError(f"{path}: a plugin file must be Python and end in .py")
     module = importlib.util.module_from_spec(spec)
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # so that a plugin of several files finds its others
     sys.modules[name] = module  # dataclasses and pydantic look their module up while it is executed
     try:
         spec.loader.exec_module(module)
@@ -114,9 +132,7 @@ def load_file(path: Path) -> ModuleType:
         raise UserError(f"{path}:{error.lineno}: the plugin is not valid Python: {error.msg}") from error
     except Exception as error:
         del sys.modules[name]
-        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-        where = f"{path}:{lines[-1]}" if lines else str(path)
-        raise UserError(f"{where}: the plugin raised on import: {_said(error)}") from error
+        raise UserError(f"{path}: the plugin raised on import: {said(error)}") from error
     return module
 
 
@@ -127,13 +143,14 @@ def _load_entry_points(manager: pluggy.PluginManager, sources: dict[str, str]) -
         if manager.has_plugin(name):
             continue
         try:
-            manager.register(entry.load(), name)
+            plugin = entry.load()
         except Exception as error:
             raise UserError(
-                f"the installed plugin {entry.name!r} ({origin}) cannot be loaded: {_said(error)}; "
+                f"the installed plugin {entry.name!r} ({origin}) cannot be loaded: {said(error)}; "
                 "mend or uninstall it"
             ) from error
         sources[name] = origin
+        _register(manager, plugin, name, origin)
 
 
 def _collect(manager: pluggy.PluginManager, sources: dict[str, str]) -> Catalogue:
@@ -147,7 +164,7 @@ def _collect(manager: pluggy.PluginManager, sources: dict[str, str]) -> Catalogu
             try:
                 results = manager.subset_hook_caller(f"reticle_{role}", others)()
             except Exception as error:
-                raise UserError(f"plugin {source}: its hook reticle_{role} raised: {_said(error)}") from error
+                raise UserError(f"plugin {source}: its hook reticle_{role} raised: {said(error)}") from error
             for maker in _flatten(results):
                 if not isinstance(maker, Maker):
                     raise UserError(f"plugin {source}: its hook reticle_{role} must return a Maker, not {maker!r}")
@@ -178,7 +195,3 @@ def _trace(manager: pluggy.PluginManager) -> None:
         print(f"{hook_name} = {result}", file=sys.stderr)
 
     manager.add_hookcall_monitoring(before, after)
-
-
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

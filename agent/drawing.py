@@ -22,19 +22,35 @@ def draw_detections(picture: NDArray[np.uint8], detections: Detections, names: S
     """
     scale = max(0.4, min(picture.shape[:2]) / 1000)
     thick = max(1, round(2 * scale))
-    # The best comes first in `detections` and is drawn last, so that its label is the one to be read.
-    for i in reversed(range(len(detections))):
-        box, confidence, class_id = detections.xyxy[i], detections.confidence[i], detections.class_id[i]
-        color = class_color(int(class_id))
-        left, top, right, bottom = (round(float(v)) for v in box)
+    taken: list[tuple[int, int, int, int]] = []
+    for box, confidence, class_id in zip(
+        detections.xyxy.tolist(), detections.confidence.tolist(), detections.class_id.tolist(), strict=True
+    ):
+        color = class_color(class_id)
+        left, top, right, bottom = (round(v) for v in box)
         cv2.rectangle(picture, (left, top), (right, bottom), color, thick)
         text = f"{names[class_id]} {confidence:.2f}"
         (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
-        y = top if top - height - base >= 0 else top + height + base
-        cv2.rectangle(picture, (left, y - height - base), (left + width, y), color, cv2.FILLED)
+        height += base
+        label = _free_place(left, (top - height, top, bottom - height, bottom), width, height, picture.shape, taken)
+        taken.append(label)
+        cv2.rectangle(picture, label[:2], label[2:], color, cv2.FILLED)
         luminance = 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2]
         ink: Any = _BLACK if luminance > 128 else _WHITE
-        cv2.putText(picture, text, (left, y - base), cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thick, cv2.LINE_AA)
+        at = (label[0], label[3] - base)
+        cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thick, cv2.LINE_AA)
+
+
+def _free_place(
+    left: int, tops: Sequence[int], width: int, height: int, shape: Sequence[int], taken: Sequence[tuple[int, ...]]
+) -> tuple[int, int, int, int]:
+    """Return where a label fits within the picture and hides no other, the first place of all where none does."""
+    left = max(0, min(left, shape[1] - width))
+    places = [(left, top, left + width, top + height) for top in tops if 0 <= top <= shape[0] - height]
+    for place in places:
+        if not any(place[0] < t[2] and t[0] < place[2] and place[1] < t[3] and t[1] < place[3] for t in taken):
+            return place
+    return places[0] if places else (left, 0, left + width, height)
 
 
 def draw_aim(picture: NDArray[np.uint8], target: Target | None, crosshair: tuple[float, float]) -> None:
@@ -48,6 +64,7 @@ def draw_aim(picture: NDArray[np.uint8], target: Target | None, crosshair: tuple
 
 
 def class_color(class_id: int) -> tuple[int, int, int]:
-    """Return the class's colour, BGR: hues a golden section apart, so that near numbers look unlike."""
-    red, green, blue = colorsys.hsv_to_rgb(class_id * 0.618034 % 1.0, 0.85, 0.95)
+    """Return the class's colour, BGR: hues a golden section apart, in two strengths and two brightnesses."""
+    strength, brightness = (0.9, 0.55)[class_id // 2 % 2], (0.95, 0.75)[class_id // 4 % 2]
+    red, green, blue = colorsys.hsv_to_rgb(class_id * 0.618034 % 1.0, strength, brightness)
     return round(blue * 255), round(green * 255), round(red * 255)

@@ -1,4 +1,9 @@
-"""The one exception that a user is meant to see."""
+"""The one exception that a user is meant to see, and how to say others in a few words."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -7,3 +12,11 @@ class UserError(Exception):
     The command line prints the message alone, without a traceback, and exits with status 2. A message
     names the file, line or value at fault and the remedy.
     """
+
+
+def said(error: BaseException) -> str:
+    """Return an exception in a few words: its type, its message, and the file and line it came from."""
+    text = " ".join(str(error).split())
+    text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pluggy
 from pydantic import BaseModel, ConfigDict
@@ -33,6 +33,10 @@ Duty = Literal["recording", "window", "dry-run", "model", "arm", "panic"]
 `window`: the observer behind `--show`; `dry-run`: the actuation that only writes down;
 `model`: the detector behind `detect`, which runs any model given by its settings;
 `arm`, `panic`: a guard that holds the arm key or listens for the panic key."""
+
+
+Reach = Literal["desktop", "own-game", "nothing"]
+"""What an actuation can move: the real mouse and keyboard, only a game that the capture started, or nothing."""
 
 
 class PluginSettings(BaseModel):
@@ -97,11 +101,23 @@ class Maker:
     settings: type[PluginSettings] = NoSettings
     summary: str = ""
     duties: frozenset[Duty] = field(default=frozenset())
-    reaches: Literal["desktop", "own-game", "nothing"] = "desktop"
+    reaches: Reach = "desktop"
     absolute: bool = False
     wants_pixels: bool = False
     live_only: bool = False
     check: Callable[[Any, Context], None] | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.make):
+            raise TypeError(f"Maker {self.name!r}: make must be a class or a function, not {self.make!r}")
+        if not (isinstance(self.settings, type) and issubclass(self.settings, PluginSettings)):
+            raise TypeError(
+                f"Maker {self.name!r}: settings must be a subclass of PluginSettings, not {self.settings!r}"
+            )
+        if self.reaches not in get_args(Reach):
+            raise ValueError(f"Maker {self.name!r}: reaches must be one of {get_args(Reach)}, not {self.reaches!r}")
+        if not set(self.duties) <= set(get_args(Duty)):
+            raise ValueError(f"Maker {self.name!r}: duties must be some of {get_args(Duty)}, not {self.duties!r}")
 
 
 Makers = Maker | Sequence[Maker]

@@ -68,9 +68,12 @@ class Tally:
         self.frames += 1
         stages = self.stages
         stages["grab"].record(frame.grabbed_ns - frame.grab_ns)
-        stages["preprocess"].record(frame.preprocessed_ns - frame.taken_ns)
-        stages["infer"].record(frame.inferred_ns - frame.preprocessed_ns)
-        stages["postprocess"].record(frame.decoded_ns - frame.inferred_ns)
+        if frame.preprocessed_ns:
+            stages["preprocess"].record(frame.preprocessed_ns - frame.taken_ns)
+            stages["infer"].record(frame.inferred_ns - frame.preprocessed_ns)
+            stages["postprocess"].record(frame.decoded_ns - frame.inferred_ns)
+        else:  # a detector that does not time its stages: all of it is inference
+            stages["infer"].record(frame.decoded_ns - frame.taken_ns)
         stages["select"].record(frame.selected_ns - frame.decoded_ns)
         if sent:
             stages["act"].record(frame.acted_ns - frame.selected_ns)
@@ -152,8 +155,6 @@ def _step(parts: Parts, frame: Frame, tally: Tally) -> None:
     interlock.beat_ns = frame.taken_ns = now()
     detections = parts.detector.detect(frame)
     frame.decoded_ns = now()
-    if not frame.inferred_ns:  # a detector that does not time its stages: all of it is inference
-        frame.preprocessed_ns, frame.inferred_ns = frame.taken_ns, frame.decoded_ns
     target = parts.selection.select(detections, frame)
     action = parts.controller.act(target, frame)
     frame.selected_ns = now()

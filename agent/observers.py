@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sys
 import threading
 from collections.abc import Sequence
 
+from agent.errors import said
 from agent.roles import Observer
 from agent.types import FrameEvent
 
@@ -47,18 +49,18 @@ class ObserverQueue:
         """Let the observers finish what is queued, for at most `timeout_s` seconds."""
         if not self.active:
             return
-        try:
+        with contextlib.suppress(queue.Full):
             self._queue.put(None, timeout=timeout_s)
-        except queue.Full:
-            return
-        self._thread.join(timeout_s)
+            self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            self.dropped += self._queue.qsize()
 
     def _serve(self) -> None:
         while (event := self._queue.get()) is not None:
             for name, observer in self._observers:
                 try:
                     observer.observe(event)
-                except Exception as error:
+                except BaseException as error:  # sys.exit() in an observer must not silence the others either
                     if name not in self.failed:
-                        print(f"observer {name} failed: {type(error).__name__}: {error}", file=sys.stderr)
+                        print(f"observer {name} failed: {said(error)}", file=sys.stderr)
                     self.failed[name] = self.failed.get(name, 0) + 1

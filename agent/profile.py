@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,6 +21,10 @@ from agent.errors import UserError
 from agent.hookspecs import Maker, PluginSettings, Role
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+MAX_SEED = 2**31 - 1
 
 PROFILE_FOLDER = Path(__file__).resolve().parent.parent / "profiles"
 
@@ -39,7 +43,7 @@ class Safety(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     watchdog_ms: float = Field(
-        500, gt=0, description="A loop silent for longer than this has its buttons released, milliseconds."
+        500, gt=0, description="A live loop silent for longer than this has its buttons released, milliseconds."
     )
 
 
@@ -54,14 +58,14 @@ class Profile(BaseModel):
         description="`live`: the newest frame wins and others are dropped. `lock-step`: every frame is "
         "worked on and capture waits, so that the same profile, seed and footage decide the same.",
     )
-    seed: int = Field(0, ge=0, description="Seeds the environment; `--seed` overrides it.")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="Seeds the environment; `--seed` overrides it.")
     episodes: int | None = Field(
         None, gt=0, description="Stop after this many episodes of the environment; `--episodes` overrides it."
     )
     duration_s: float | None = Field(
         None, gt=0, description="Stop after this many seconds; `--duration` overrides it."
     )
-    crosshair: tuple[float, float] = Field(
+    crosshair: tuple[Fraction, Fraction] = Field(
         (0.5, 0.5), description="Where the crosshair is, as fractions of the frame's width and height."
     )
     plugins: tuple[Path, ...] = Field(
@@ -79,10 +83,11 @@ class Profile(BaseModel):
 
 @dataclass(frozen=True)
 class Choice:
-    """A role filled: the maker and its checked settings."""
+    """A role filled: the maker, its checked settings, and the place that asked for it, for messages."""
 
     maker: Maker
     settings: PluginSettings
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,11 @@ def load_profile(path: Path, plugin_files: Sequence[Path] = ()) -> LoadedProfile
         choices[where] = _choose(catalogue, role, where, section, problems)
     if problems or checked is None:
         raise UserError("\n".join(_report(path, root, problems)))
-    chosen = {where: choice for where, choice in choices.items() if choice is not None}
+    chosen = {
+        where: replace(choice, where=_place(path, root, Problem(where, "")))
+        for where, choice in choices.items()
+        if choice is not None
+    }
     return LoadedProfile(
         path=path,
         profile=checked,
@@ -230,7 +239,7 @@ def choose(catalogue: Catalogue, maker: Maker, where: str, **given: Any) -> Choi
     settings = _validated(maker.settings, given, (), problems)
     if settings is None:
         raise UserError("; ".join(": ".join((where, *map(str, p.where), p.what)) for p in problems))
-    return Choice(maker, settings)
+    return Choice(maker, settings, where)
 
 
 def _validated(
@@ -245,20 +254,32 @@ def _validated(
 
 
 def _translate(model: type[BaseModel], item: Any, where: tuple[str | int, ...]) -> Problem:
-    at = where + tuple(item["loc"])
+    # Pydantic adds the type that a value was tried as, such as tuple[int, int], to the path of a union.
+    loc = [part for part in item["loc"] if "[" not in str(part) and part not in ("int", "float", "str")]
+    at = (*where, *loc)
     kind = item["type"]
     if kind == "extra_forbidden":
-        known = _known_keys(model, item["loc"][:-1])
-        near = difflib.get_close_matches(str(at[-1]), known, n=1)
+        known = _known_keys(model, loc[:-1])
+        near = difflib.get_close_matches(str(at[-1]), known, n=1, cutoff=0.65)
         hint = f'did you mean "{near[0]}"?' if near else f"known are: {', '.join(known) or 'none'}"
         return Problem(at, f"unknown setting; {hint}", at_key=True)
     if kind == "missing":
         return Problem(at, "this setting is required and missing")
+    plain = _SHAPES.get(kind)
+    if plain is not None:
+        return Problem(at, plain)
     message = str(item["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     given = item.get("input")
     shown = f" (got {given!r})" if isinstance(given, str | int | float | bool | None) else ""
     return Problem(at, message + shown)
+
+
+_SHAPES = {
+    "tuple_type": "this must be a list, such as [a, b]",
+    "model_type": "this must be a mapping, such as {plugin: NAME}",
+    "too_long": "this list is too long",
+}
 
 
 def _known_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
@@ -285,13 +306,18 @@ def _duplicate_keys(node: yaml.Node | None, where: tuple[str | int, ...] = ()) -
 
 
 def _report(path: Path, root: yaml.Node | None, problems: Sequence[Problem]) -> list[str]:
-    lines = []
-    for problem in problems:
-        mark = problem.mark or _mark(root, problem)
-        position = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        text = f"{path}:{position[0]}:{position[1]}: {_dotted(problem.where)}: {problem.what}"
-        lines.append((position, text))
-    return [text for _, text in sorted(lines)]
+    ordered = sorted(problems, key=lambda problem: _position(root, problem))
+    return [f"{_place(path, root, problem)}: {problem.what}" for problem in ordered]
+
+
+def _place(path: Path, root: yaml.Node | None, problem: Problem) -> str:
+    line, column = _position(root, problem)
+    return f"{path}:{line}:{column}: {_dotted(problem.where)}"
+
+
+def _position(root: yaml.Node | None, problem: Problem) -> tuple[int, int]:
+    mark = problem.mark or _mark(root, problem)
+    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
 
 
 def _mark(node: yaml.Node | None, problem: Problem) -> Any:

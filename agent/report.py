@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from agent import __version__
@@ -33,6 +34,9 @@ def as_json(result: Result) -> dict[str, Any]:
         "classes": {_name(result, i): n for i, n in sorted(tally.classes.items(), key=lambda item: -item[1])},
         "actions": result.actions,
         "vetoes": result.vetoes,
+        "veto_reasons": [
+            {"guard": guard, "reason": reason, "count": n} for (guard, reason), n in result.veto_reasons.items()
+        ],
         "watchdog_trips": result.watchdog_trips,
         "observer_drops": result.observer_drops,
         "observer_failures": result.observer_failures,
@@ -40,6 +44,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "stages_ms": {name: stage.summary_ms() for name, stage in tally.stages.items()},
         "end_to_end_ms": tally.end_to_end.summary_ms(),
         "frame_age_ms": tally.frame_age.summary_ms(),
+        "setup": result.setup,
         "episodes": [asdict(episode) for episode in result.episodes],
     }
 
@@ -59,12 +64,12 @@ def show(result: Result, console: Console) -> None:
     console.print(
         f"[bold]{report['profile']}[/] ({report['mode']}) ended: {report['ended']}. "
         f"{report['frames']} frames in {report['seconds']:.1f} s ({rate:.0f} a second), "
-        f"{report['dropped']} dropped, {report['duplicates']} duplicates, {report['actions']} actions, "
-        f"{sum(report['vetoes'].values())} vetoes"
-        + "".join(f", {n} by {name}" for name, n in report["vetoes"].items() if n)
-        + ".",
+        f"{report['dropped']} dropped, {report['duplicates']} duplicates, {report['actions']} actions "
+        f"({report['setup']['actuation']['plugin']}), {sum(report['vetoes'].values())} vetoes.",
         soft_wrap=True,
     )
+    for row in sorted(report["veto_reasons"], key=lambda row: -row["count"])[:5]:
+        console.print(f"{row['count']} vetoes by {row['guard']}: {escape(row['reason'])}.", soft_wrap=True)
     for key, text in (
         ("watchdog_trips", "times the watchdog released the buttons"),
         ("observer_drops", "events lost to slow observers"),
@@ -90,7 +95,7 @@ def _latencies(report: dict[str, Any]) -> Table:
         table.add_column(column.replace("_", "."), justify="right")
     rows = {**report["stages_ms"], "end to end": report["end_to_end_ms"], "frame age": report["frame_age_ms"]}
     for name, row in rows.items():
-        cells = [f"{row[c]:.3f}" if c != "count" else str(row[c]) for c in columns]
+        cells = [str(row[c]) if c == "count" else "-" if row[c] is None else f"{row[c]:.3f}" for c in columns]
         table.add_row(name, *cells, style="bold" if name == "end to end" else "")
     return table
 

@@ -50,7 +50,7 @@ class Detector(Protocol):
         """Return what is in the frame, in pixels of the frame.
 
         A detector may set `frame.preprocessed_ns` and `frame.inferred_ns` so that its stages are timed
-        apart; what it leaves at 0 counts as inference.
+        apart; where it sets neither, all of it counts as inference.
         """
 
 

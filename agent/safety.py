@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from agent.errors import UserError
+from agent.errors import UserError, said
 from agent.profile import Choice, LoadedProfile
 from agent.roles import Actuation, Guard
 from agent.types import Action, Frame
@@ -56,6 +56,7 @@ class Interlock:
         self.actions = 0
         self.trips = 0
         self.vetoes: dict[str, int] = {}
+        self.reasons: dict[tuple[str, str], int] = {}
         self.last_veto: tuple[str, str] | None = None
 
     def guarded_by(self, guards: Sequence[tuple[str, Guard]]) -> None:
@@ -95,6 +96,7 @@ class Interlock:
                     return True
         self.last_veto = veto
         self.vetoes[veto[0]] = self.vetoes.get(veto[0], 0) + 1
+        self.reasons[veto] = self.reasons.get(veto, 0) + 1
         self.idle()
         return False
 
@@ -145,9 +147,9 @@ class Interlock:
             try:
                 reason = guard.check(action, presses, frame, now_ns)
             except Exception as error:
-                reason = f"the guard raised {type(error).__name__}: {error}"
+                reason = f"the guard raised {said(error)}"
             if reason is not None:
-                return name, reason
+                return name, str(reason) or "the guard gave no reason"
         return None
 
 
@@ -189,6 +191,11 @@ def chosen_actuation(loaded: LoadedProfile, live: bool, forced_dry: bool = False
             raise UserError("--live cannot be used with --footage: recorded frames must not move the mouse")
         return dry, False
     if not desktop:
+        if live:
+            raise UserError(
+                f'{loaded.path}: --live is for an actuation that moves the real mouse, and "{maker.name}" does not; '
+                "leave it out, or name another actuation"
+            )
         return loaded.actuation, False
     if not live:
         return dry, False

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 import threading
 import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from agent.aim import AimController
-from agent.errors import UserError
-from agent.hookspecs import Context
+from agent.errors import UserError, said
+from agent.hookspecs import Context, Role
 from agent.loop import END_OF_FRAMES, Parts, Tally, run
 from agent.observers import ObserverQueue
 from agent.profile import Choice, LoadedProfile, Profile, choose
 from agent.roles import Environment
 from agent.safety import Interlock, StopFlag, Watchdog, chosen_actuation
 from agent.types import Episode
+
+NEEDED: dict[Role, tuple[str, ...]] = {
+    "capture": ("grab",),
+    "detector": ("detect", "names"),
+    "selection": ("select",),
+    "actuation": ("apply", "release"),
+    "observer": ("observe",),
+    "guard": ("check",),
+}
+"""What the loop will call on each role's object, asked for when it is made rather than frames later."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,7 @@ class Result:
     names: tuple[str, ...]
     actions: int
     vetoes: dict[str, int]
+    veto_reasons: dict[tuple[str, str], int]
     watchdog_trips: int
     observer_drops: int
     observer_failures: dict[str, int]
@@ -52,7 +64,9 @@ class Result:
     ended: str
     signal: int = 0
     """The signal that ended the run, 0 when none did."""
-    error: UserError | None = None
+    setup: dict[str, Any] = field(default_factory=dict)
+    """The plugin and the settings of each role, and the seed."""
+    error: Exception | None = None
     """What broke the run off half-way; all that was counted until then is in the result."""
 
 
@@ -69,7 +83,7 @@ def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext) ->
     this returns or raises, and all that was made is closed in the reverse order.
 
     :raises UserError: something that a plugin needs is missing, or an option does not fit the profile. What
-        comes up once the loop runs is in the result instead.
+        comes up once the loop runs, in whatever way, is in the result instead.
     """
     stop = StopFlag()
     plan = _plan(loaded, options)
@@ -88,17 +102,18 @@ def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext) ->
     with ExitStack() as stack:
         caught = stack.enter_context(_signals(stop))
         parts, context = _make_parts(stack, plan, loaded.profile, context, stop)
-        if options.episodes is not None and context.environment is None:
+        asked = options.episodes or (loaded.profile.episodes if options.footage is None else None)
+        if asked and context.environment is None:
             raise UserError(
-                f"--episodes counts the episodes of a game that the agent runs, and the capture "
-                f'"{plan.capture.maker.name}" has none; use --duration'
+                f"{loaded.path}: episodes (--episodes) are those of a game that the agent runs, and the capture "
+                f'"{plan.capture.maker.name}" has none; use duration_s (--duration)'
             )
         if not plan.lock_step:
             stack.callback(Watchdog(parts.interlock, loaded.profile.safety.watchdog_ms).close)
         try:
             with _no_collections(), watch(tally) if plan.lock_step else nullcontext():
                 run(parts, tally, stop, plan.lock_step, options.duration_s or loaded.profile.duration_s)
-        except UserError as raised:
+        except Exception as raised:
             error = raised
             stop.set("an error")
         finally:
@@ -110,12 +125,14 @@ def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext) ->
         names=context.names,
         actions=parts.interlock.actions,
         vetoes=parts.interlock.vetoes,
+        veto_reasons=parts.interlock.reasons,
         watchdog_trips=parts.interlock.trips,
         observer_drops=parts.observers.dropped,
         observer_failures=parts.observers.failed,
         episodes=list(context.environment.episodes) if context.environment is not None else [],
         ended=_ended(stop, context),
         signal=caught[0] if caught else 0,
+        setup={"seed": context.seed, **plan.described()},
         error=error,
     )
 
@@ -139,6 +156,15 @@ class _Plan:
         if self.lock_step:
             return "lock-step"
         return "live" if self.reaches_desktop or self.actuation.maker.reaches == "own-game" else "dry-run"
+
+    def described(self) -> dict[str, Any]:
+        """Return the plugin and the settings of each role, as JSON has them."""
+
+        def one(choice: Choice) -> dict[str, Any]:
+            return {"plugin": choice.maker.name, **choice.settings.model_dump(mode="json")}
+
+        single = {role: one(getattr(self, role)) for role in ("capture", "detector", "selection", "actuation")}
+        return {**single, "guards": [one(c) for c in self.guards], "observers": [one(c) for c in self.observers]}
 
 
 def _plan(loaded: LoadedProfile, options: Options) -> _Plan:
@@ -168,17 +194,17 @@ def _make_parts(
     stack: ExitStack, plan: _Plan, profile: Profile, context: Context, stop: StopFlag
 ) -> tuple[Parts, Context]:
     """Make what fills each role, in the order in which one may need another; return the last context too."""
-    capture = _make(stack, plan.capture, context)
+    capture = _make(stack, "capture", plan.capture, context)
     context = replace(context, environment=capture if isinstance(capture, Environment) else None)
-    detector = _make(stack, plan.detector, context)
+    detector = _make(stack, "detector", plan.detector, context)
     context = replace(context, names=tuple(detector.names))
-    selection = _make(stack, plan.selection, context)
-    interlock = Interlock(_make(stack, plan.actuation, context), stop)
+    selection = _make(stack, "selection", plan.selection, context)
+    interlock = Interlock(_make(stack, "actuation", plan.actuation, context), stop)
     stack.callback(interlock.disarm)
     context = replace(context, panic=interlock.panic)
-    interlock.guarded_by([(choice.maker.name, _make(stack, choice, context)) for choice in plan.guards])
+    interlock.guarded_by([(choice.maker.name, _make(stack, "guard", choice, context)) for choice in plan.guards])
     observers = ObserverQueue(
-        [(choice.maker.name, _make(stack, choice, context)) for choice in plan.observers],
+        [(choice.maker.name, _make(stack, "observer", choice, context)) for choice in plan.observers],
         wants_pixels=any(choice.maker.wants_pixels for choice in plan.observers),
         wait=plan.lock_step,
     )
@@ -196,19 +222,52 @@ def _ended(stop: StopFlag, context: Context) -> str:
 def check_all(choices: Iterable[Choice], context: Context) -> None:
     """Ask each plugin whether what its settings name is there.
 
-    :raises UserError: something is not.
+    :raises UserError: something is not; all that is missing, a line each.
     """
+    problems = []
     for choice in choices:
         if choice.maker.check is not None:
-            choice.maker.check(choice.settings, context)
+            try:
+                with _named(choice):
+                    choice.maker.check(choice.settings, context)
+            except UserError as error:
+                problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
 
 
-def _make(stack: ExitStack, choice: Choice, context: Context) -> Any:
-    made = choice.maker.make(choice.settings, context)
+@contextmanager
+def _named(choice: Choice) -> Iterator[None]:
+    """Say in an error which plugin it is about, and the line of the profile that names it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{choice.where}: {error}") from error
+    except Exception as error:
+        raise UserError(f'{choice.where}: the plugin "{choice.maker.name}" cannot be made: {said(error)}') from error
+
+
+def _make(stack: ExitStack, role: Role, choice: Choice, context: Context) -> Any:
+    with _named(choice):
+        made = choice.maker.make(choice.settings, context)
+        lacking = [name for name in NEEDED[role] if not hasattr(made, name)]
+        if lacking:
+            raise UserError(
+                f'the plugin "{choice.maker.name}" made a {type(made).__name__} without {" and ".join(lacking)}; '
+                f"the role {role} needs {', '.join(NEEDED[role])}"
+            )
     close = getattr(made, "close", None)
     if callable(close):
-        stack.callback(close)
+        stack.callback(_close, choice, close)
     return made
+
+
+def _close(choice: Choice, close: Callable[[], None]) -> None:
+    """Close one plugin; what it raises must cost neither the others their turn nor the run its report."""
+    try:
+        close()
+    except Exception as error:
+        print(f'{choice.where}: the plugin "{choice.maker.name}" failed to close: {said(error)}', file=sys.stderr)
 
 
 @contextmanager

@@ -47,9 +47,11 @@ class Histogram:
                 return min(_middle(i), float(self.max_ns))
         return 0.0
 
-    def summary_ms(self) -> dict[str, float | int]:
-        """Return p50, p90, p99, p99_9 and max in milliseconds, and the count."""
-        out: dict[str, float | int] = {
+    def summary_ms(self) -> dict[str, float | int | None]:
+        """Return p50, p90, p99, p99_9 and max in milliseconds (None without records), and the count."""
+        if not self.count:
+            return {**dict.fromkeys((*PERCENTILES, "max")), "count": 0}
+        out: dict[str, float | int | None] = {
             name: round(self.percentile_ns(part) / 1e6, 4) for name, part in PERCENTILES.items()
         }
         out["max"] = round(self.max_ns / 1e6, 4)

@@ -212,26 +212,34 @@ def parse_cfg(text: str, path: str = "<cfg>", size: tuple[int, int] | None = Non
     return network
 
 
-def read_weights(path: Path, network: Network) -> Weights:
-    """Read the weights of a network.
+def check_weights(path: Path, network: Network) -> tuple[tuple[int, int, int], int, int]:
+    """See by its header and size that a file holds the weights of a network.
 
-    :raises ModelError: the file is missing, too short, too long, or holds what no network can use.
+    :return: its version, the images it has seen, and the header's size in bytes.
+    :raises ModelError: the file is missing, is no weights file, or is too short or too long.
     """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             version, seen, header = _read_header(file.read(20), path)
-            file.seek(header)
-            floats = np.fromfile(file, "<f4")
     except OSError as error:
         raise ModelError(f"{path}: the weights cannot be read: {error.strerror}") from error
-    needed = network.floats
-    if len(floats) != needed or (size - header) % 4:
-        relation = "too short" if len(floats) < needed else "too long"
+    needed, has = network.floats, size - header
+    if has != 4 * needed:
         raise ModelError(
-            f"{path}: the weights are {relation} for {network.path}: it needs {needed:,} numbers and the file "
-            f"has {len(floats):,}; use the weights that belong to this cfg"
+            f"{path}: the weights are {'too short' if has < 4 * needed else 'too long'} for {network.path}: it needs "
+            f"{needed:,} numbers and the file has {has // 4:,}; use the weights that belong to this cfg"
         )
+    return version, seen, header
+
+
+def read_weights(path: Path, network: Network) -> Weights:
+    """Read the weights of a network.
+
+    :raises ModelError: the file is missing, too short, too long, or holds what no network can use.
+    """
+    version, seen, header = check_weights(path, network)
+    floats = np.fromfile(path, "<f4", offset=header)
     arrays, at = [], 0
     for convolution in network.convolutions:
         entry = {}

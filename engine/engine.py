@@ -16,12 +16,12 @@ from engine.errors import ModelError
 
 ENGINES = ("openvino", "tensorflow")
 """The engines there are, by the file that holds each: engine/NAME_engine.py."""
-PLANNED = {"tensorrt": "tensorrt", "onnx": "onnxruntime"}
-"""Engines that profiles may name already, and the package each will run on."""
+PLANNED = ("tensorrt", "onnx", "auto")
+"""Engines that profiles may name already."""
 
 INSTALL = {
     "openvino": "`uv sync` installs OpenVINO",
-    "tensorflow": "run it with `uv run --extra tensorflow agent.py`, or `pip install tensorflow`",
+    "tensorflow": "start with `uv run --extra tensorflow agent.py` (without uv: `pip install tensorflow`)",
 }
 
 
@@ -49,20 +49,25 @@ class Model:
     weights_path: Path
 
 
+def check_engine(name: str) -> None:
+    """See that there is an engine of that name and that its runtime is installed.
+
+    :raises ModelError: one of them is not so.
+    """
+    if name in PLANNED:
+        raise ModelError(f'the engine "{name}" is not in this version yet; choose one of: {", ".join(ENGINES)}')
+    if name not in ENGINES:
+        raise ModelError(f'there is no engine "{name}"; choose one of: {", ".join(ENGINES)}')
+    if importlib.util.find_spec(name) is None:
+        raise ModelError(f'the engine "{name}" needs the package {name}, which is not installed: {INSTALL[name]}')
+
+
 def load_engine(name: str, model: Model) -> Engine:
     """Make the engine of that name ready.
 
     :raises ModelError: there is no such engine, its runtime is not installed, or it cannot take the network.
     """
-    if name in PLANNED:
-        raise ModelError(
-            f'the engine "{name}" runs converted bundles, which this version cannot make yet; choose one of: '
-            f"{', '.join(ENGINES)}"
-        )
-    if name not in ENGINES:
-        raise ModelError(f'there is no engine "{name}"; choose one of: {", ".join(ENGINES)}')
-    if importlib.util.find_spec(name) is None:
-        raise ModelError(f'the engine "{name}" needs the package {name}, which is not installed: {INSTALL[name]}')
+    check_engine(name)
     module: Any = importlib.import_module(f"engine.{name}_engine")
     engine: Engine = module.make(model)
     return engine

@@ -111,7 +111,8 @@ def read_names(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: the class names cannot be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ModelError(f"{path}: the class names cannot be read: {reason}") from error
     names = tuple(line.strip() for line in lines if line.strip())
     if not names:
         raise ModelError(f"{path}: there are no class names in this file")

@@ -33,18 +33,20 @@ def image_files(path: Path) -> list[Path]:
 
 
 def detect_images(
-    detector: Detector, files: list[Path], out: Path | None, done: Callable[[], None]
+    detector: Detector, files: list[Path], out: Path | None, unreadable: list[Path], done: Callable[[], None]
 ) -> Iterator[dict[str, Any]]:
     """Detect in each image; yield its row as docs/reports.md describes it.
 
     :param out: a folder for the images with their boxes drawn, PNG; None draws nothing.
+    :param unreadable: takes the files that are no images; the others are done all the same.
     :param done: called after each image.
-    :raises UserError: an image cannot be read or written.
+    :raises UserError: a picture cannot be written.
     """
     for index, file in enumerate(files):
         picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
         if picture is None:
-            raise UserError(f"{file}: this image cannot be read; is it complete, and is it an image?")
+            unreadable.append(file)
+            continue
         detections = detector.detect(Frame(picture, index, 0, 0))
         if out is not None:
             draw_detections(picture, detections, detector.names)

@@ -110,7 +110,9 @@ def test_footage_over_a_profile_and_a_plugin_from_a_file(agent, small: Path) -> 
     report = json.loads((small / "r.json").read_text())
     assert (report["frames"], report["actions"]) == (10, 0)
     assert report["vetoes"]["never"] > 0
-    assert f"{report['vetoes']['never']} by never" in done.stdout
+    assert f"{report['vetoes']['never']} vetoes by never: never." in done.stdout
+    assert report["veto_reasons"] == [{"guard": "never", "reason": "never", "count": report["vetoes"]["never"]}]
+    assert report["setup"]["capture"]["plugin"] == "footage"
 
 
 def test_footage_that_breaks_off_still_reports_what_was_done(agent, small: Path) -> None:
@@ -127,7 +129,7 @@ def test_footage_that_breaks_off_still_reports_what_was_done(agent, small: Path)
         (("--profile", "nosuch.yaml"), "nosuch.yaml: there is no such profile"),
         (("--profile", "mine.yaml", "--plugin", "no.py"), "no.py: there is no such plugin file"),
         (("--profile", "mine.yaml", "--footage", "no.mp4"), "no.mp4: there is no such footage"),
-        (("--profile", "mine.yaml", "--episodes", "2"), "--episodes counts the episodes of a game"),
+        (("--profile", "mine.yaml", "--episodes", "2"), "episodes (--episodes) are those of a game that the agent runs"),
         (("--profile", "mine.yaml", "--report", "frames"), "frames: this is a folder; name a file"),
         (("--profile", "mine.yaml", "--report", "small.cfg/r.json"), "nothing can be written there"),
         (("--live", "--profile", "footage.yaml", "--footage", "frames"), "--live cannot be used with --footage"),
@@ -215,8 +217,13 @@ def test_convert_makes_a_bundle_that_a_profile_can_name(agent, small: Path) -> N
 
 
 def test_ctrl_c_ends_a_live_run_with_its_report(small: Path) -> None:
-    profile(small, mode="live", capture={"plugin": "footage", "path": "frames", "fps": 2})
     (small / "loud.py").write_text(LOUD)
+    profile(
+        small,
+        mode="live",
+        capture={"plugin": "footage", "path": "frames", "fps": 2},
+        selection={"plugin": "loud"},
+    )
     process = subprocess.Popen(
         [
             sys.executable,
@@ -244,13 +251,96 @@ def test_ctrl_c_ends_a_live_run_with_its_report(small: Path) -> None:
 
 LOUD = """
 import sys
-import plugins.selection.nearest as nearest
-select = nearest.NearestSelection.select
-def loud(self, detections, frame):
-    print("a frame", file=sys.stderr, flush=True)
-    return select(self, detections, frame)
-nearest.NearestSelection.select = loud
+from agent.hookspecs import Maker, NoSettings, hookimpl
+class Loud:
+    def __init__(self, settings, context): pass
+    def select(self, detections, frame):
+        print("a frame", file=sys.stderr, flush=True)
+@hookimpl
+def reticle_selection(): return Maker("loud", Loud)
 """
+
+PLUGIN = """
+from agent.hookspecs import Maker, NoSettings, hookimpl
+class Thing:
+    def __init__(self, settings, context):
+        {make}
+    def {method}(self, event):
+        {observe}
+    def close(self):
+        {close}
+@hookimpl
+def reticle_observer(): return Maker("thing", Thing)
+"""
+
+
+def with_observer(folder: Path, **parts: str) -> None:
+    (folder / "thing.py").write_text(
+        PLUGIN.format(**{"make": "pass", "method": "observe", "observe": "pass", "close": "pass", **parts})
+    )
+    profile(folder, observers=[{"plugin": "thing"}], plugins=["thing.py"])
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        (
+            {"make": "1 / 0"},
+            'mine.yaml:13:3: observers[0]: the plugin "thing" cannot be made: ZeroDivisionError: division by zero (thing.py:5)',
+        ),
+        (
+            {"method": "obsrve"},
+            'mine.yaml:13:3: observers[0]: the plugin "thing" made a Thing without observe; the role observer needs observe',
+        ),
+    ],
+)
+def test_a_plugin_that_cannot_be_made(agent, small: Path, parts: dict, says: str) -> None:
+    with_observer(small, **parts)
+    one_sentence(agent("--profile", "mine.yaml"), says)
+
+
+def test_a_plugin_that_fails_later_costs_nobody_the_report(agent, small: Path) -> None:
+    with_observer(small, observe="raise SystemExit(3)", close="raise OSError('full')")
+    done = agent("--profile", "mine.yaml", "--report", "r.json")
+    assert done.returncode == 0
+    assert json.loads((small / "r.json").read_text())["observer_failures"] == {"thing": 10}
+    assert "observer thing failed: SystemExit: 3 (thing.py:7)" in done.stderr
+    assert 'the plugin "thing" failed to close: OSError: full (thing.py:9)' in done.stderr
+
+
+def test_an_exception_in_the_loop_shows_its_traceback_after_the_report(agent, small: Path) -> None:
+    (small / "loud.py").write_text(LOUD.replace("print(", "1 / 0; print("))
+    profile(small, selection={"plugin": "loud"}, plugins=["loud.py"])
+    done = agent("--profile", "mine.yaml", "--report", "r.json")
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+    assert json.loads((small / "r.json").read_text())["ended"] == "an error"
+
+
+def test_the_report_is_written_although_nobody_reads_the_tables(small: Path) -> None:
+    command = f"{sys.executable} {ROOT / 'agent.py'} --profile mine.yaml --report r.json | head -1"
+    subprocess.run(["bash", "-c", command], cwd=small, check=True, capture_output=True, timeout=60)
+    assert json.loads((small / "r.json").read_text())["frames"] == 10
+
+
+def test_a_report_follows_links_and_spares_the_profile(agent, small: Path) -> None:
+    (small / "real.json").write_text("old")
+    (small / "link.json").symlink_to("real.json")
+    assert agent("--profile", "mine.yaml", "--report", "link.json").returncode == 0
+    assert (small / "link.json").is_symlink()
+    assert json.loads((small / "real.json").read_text())["frames"] == 10
+    one_sentence(agent("--profile", "mine.yaml", "--report", "mine.yaml"), "would overwrite the profile")
+
+
+def test_live_is_refused_where_there_is_nothing_to_move(agent, small: Path) -> None:
+    one_sentence(
+        agent("--profile", "mine.yaml", "--live"),
+        '--live is for an actuation that moves the real mouse, and "dry-run"',
+    )
+    one_sentence(
+        agent("--profile", "mine.yaml", "check", "doom.yaml"),
+        "--profile belongs to a run, and check is a command of its own",
+    )
 
 
 def test_doom_imports_no_inference_library() -> None:

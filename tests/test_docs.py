@@ -112,7 +112,7 @@ def test_the_reports_keys_are_documented() -> None:
     from agent.report import as_json
     from agent.session import Result
 
-    result = Result("p", "live", Tally(), (), 0, {}, 0, 0, {}, [], "")
+    result = Result("p", "live", Tally(), (), 0, {}, {}, 0, 0, {}, [], "")
     page = text("reports.md")
     assert all(f"`{key}`" in page for key in as_json(result))
 

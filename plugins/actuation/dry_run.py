@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
-from typing import IO
 
 from pydantic import Field
 
-from agent.errors import UserError
+from agent.files import LineFile
 from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
 from agent.types import BUTTON_NAMES, Action
 
@@ -25,35 +23,28 @@ class Settings(PluginSettings):
 
 
 class DryRunActuation:
-    """Keeps the actions in a file beside `path` and moves it there at the end."""
+    """Keeps the actions in a file beside `path` and moves it there at the end.
+
+    :raises UserError: the file cannot be written.
+    """
 
     def __init__(self, settings: Settings, context: Context) -> None:
-        self._path = settings.path
-        self._part = settings.path.with_name(settings.path.name + ".part")
-        self._file: IO[str] | None = None
+        self._lines = LineFile(settings.path, "actions")
         self._started_ns = time.perf_counter_ns()
 
     def apply(self, action: Action) -> None:
         """Write the action down.
 
-        :raises UserError: the file cannot be written.
+        :raises UserError: the disk is full.
         """
-        try:
-            if self._file is None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self._part.open("w", encoding="utf-8")
-            self._file.write(json.dumps(self._row(action)) + "\n")
-        except OSError as error:
-            raise UserError(f"{self._path}: actions cannot be written: {error.strerror}") from error
+        self._lines.write(self._row(action))
 
     def release(self) -> None:
         """Do nothing: no button is down."""
 
     def close(self) -> None:
         """Put the file in its place."""
-        if self._file is not None:
-            self._file.close()
-            self._part.replace(self._path)
+        self._lines.close()
 
     def _row(self, action: Action) -> dict[str, object]:
         row: dict[str, object] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import signal
 import tempfile
 import time
@@ -78,7 +79,7 @@ class DoomCapture:
         self.episodes: list[Episode] = []
         self._current: Episode | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="reticle-doom-")
-        self._scenario = _scenario_path(settings.scenario, context, Path(vizdoom.scenarios_path))
+        self._scenario = _scenario_path(settings.scenario, context)
         self._game = vizdoom.DoomGame()
         children = set(psutil.Process().children())
         try:
@@ -242,12 +243,24 @@ def truth(labels: Any, buffer: NDArray[np.uint8]) -> Detections:
     return Detections(np.array(boxes, np.float32), np.ones(len(boxes), np.float32), np.array(classes, np.int32))
 
 
-def _scenario_path(name: str, context: Context, folder: Path) -> Path:
+def check(settings: Settings, context: Context) -> None:
+    """See that the scenario is there.
+
+    :raises UserError: it is not.
+    """
+    _scenario_path(settings.scenario, context)
+
+
+def _scenario_path(name: str, context: Context) -> Path:
     if name.endswith(".cfg"):
         path = context.path(name)
         if not path.is_file():
             raise UserError(f"{path}: there is no such scenario file")
         return path
+    spec = importlib.util.find_spec("vizdoom")
+    assert spec is not None
+    assert spec.origin is not None
+    folder = Path(spec.origin).parent / "scenarios"
     path = folder / f"{name}.cfg"
     if not path.is_file():
         there = sorted(p.stem for p in folder.glob("*.cfg"))
@@ -258,4 +271,4 @@ def _scenario_path(name: str, context: Context, folder: Path) -> Path:
 @hookimpl
 def reticle_capture() -> Maker:
     """Offer `doom`."""
-    return Maker("doom", DoomCapture, Settings, "a game of Doom, by ViZDoom; knows the truth")
+    return Maker("doom", DoomCapture, Settings, "a game of Doom, by ViZDoom; knows the truth", check=check)

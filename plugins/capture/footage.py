@@ -75,6 +75,15 @@ class FootageCapture:
             time.sleep((due - now) / 1e9)
 
 
+def check(settings: Settings, context: Context) -> None:
+    """See that the footage is there, where the profile names it.
+
+    :raises UserError: it is not.
+    """
+    if settings.path is not None and not context.path(settings.path).exists():
+        raise UserError(f"{context.path(settings.path)}: there is no such footage")
+
+
 def _images(folder: Path) -> Any:
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
@@ -132,4 +141,5 @@ def reticle_capture() -> Maker:
         Settings,
         "a video file or a folder of images",
         duties=frozenset({"recording"}),
+        check=check,
     )

@@ -35,7 +35,7 @@ class Settings(PluginSettings):
     )
     engine: str = Field("openvino", description="What runs the network: `openvino` or `tensorflow`.")
     precision: Literal["fp32", "fp16", "int8"] = Field(
-        "fp32", description="The numbers the engine computes with; `fp16` and `int8` need a converted bundle."
+        "fp32", description="The numbers the engine computes with: `fp32`; others are not in this version yet."
     )
     confidence: float = Field(0.25, gt=0, lt=1, description="Boxes less sure than this are dropped.")
     nms: float = Field(
@@ -74,10 +74,6 @@ class YoloDetector:
             self._engine = load_engine(settings.engine, model)
         except ModelError as error:
             raise UserError(str(error)) from error
-        if settings.precision != "fp32":
-            raise UserError(
-                f"the engine {settings.engine} runs this model at fp32; {settings.precision} needs a converted bundle"
-            )
         letterbox = model.network.letter_box if settings.resize == "auto" else settings.resize == "letterbox"
         self._preprocessor = Preprocessor(
             self._engine.input, self._engine.layout, "letterbox" if letterbox else "stretch"
@@ -98,21 +94,25 @@ class YoloDetector:
 
 
 def check(settings: Settings, context: Context) -> None:
-    """See that the model's files are there before anything starts.
+    """See that the model's files are there and fit together, and that the engine is installed.
 
-    :raises UserError: they are not; the message says how to get them.
+    :raises UserError: one of it is not so; the message says what to do.
     """
-    from engine.darknet import read_cfg
+    from engine.darknet import check_weights, read_cfg
+    from engine.engine import check_engine
     from engine.errors import ModelError
     from engine.models import class_names
 
     try:
         files = _files(settings, context)
-        class_names(files, read_cfg(files.cfg, _size(settings)))
-        if not files.weights.is_file():
-            raise ModelError(f"{files.weights}: there is no such weights file")
+        network = read_cfg(files.cfg, _size(settings) or files.size)
+        class_names(files, network)
+        check_weights(files.weights, network)
+        check_engine(settings.engine)
     except ModelError as error:
         raise UserError(str(error)) from error
+    if settings.precision != "fp32":
+        raise UserError(f"the engine {settings.engine} computes at fp32 in this version, not {settings.precision}")
 
 
 def _files(settings: Settings, context: Context) -> ModelFiles:

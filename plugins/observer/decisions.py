@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from agent.errors import UserError
+from agent.files import LineFile
 from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
 from agent.types import FrameEvent
 
@@ -32,24 +31,17 @@ class DecisionsObserver:
     """
 
     def __init__(self, settings: Settings, context: Context) -> None:
-        self._path = settings.path
+        self._lines = LineFile(settings.path, "decisions")
         self._times = settings.times
         self._names = context.names
-        self._part = settings.path.with_name(settings.path.name + ".part")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._part.open("w", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{self._path}: decisions cannot be written: {error.strerror}") from error
 
     def observe(self, event: FrameEvent) -> None:
         """Write one line."""
-        self._file.write(json.dumps(self._row(event), separators=(",", ":")) + "\n")
+        self._lines.write(self._row(event))
 
     def close(self) -> None:
         """Put the file in its place."""
-        self._file.close()
-        self._part.replace(self._path)
+        self._lines.close()
 
     def _row(self, event: FrameEvent) -> dict[str, Any]:
         target, action = event.target, event.action

@@ -15,7 +15,7 @@ from agent.errors import UserError
 from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
 from agent.types import FrameEvent
 
-NO_DISPLAY = "--show needs a display to open its window on: start it in a desktop session, with DISPLAY set"
+NO_DISPLAY = "the window needs a display to open on: start it in a desktop session, with DISPLAY set"
 
 
 class Settings(PluginSettings):
@@ -51,7 +51,7 @@ class ShowObserver:
             pygame.display.init()
             driver = pygame.display.get_driver()
         except pygame.error as error:
-            raise UserError(f"--show cannot open a window: {error}") from error
+            raise UserError(f"no window can be opened: {error}") from error
         finally:
             pygame.display.quit()
         if driver in ("offscreen", "dummy"):

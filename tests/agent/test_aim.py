@@ -68,8 +68,9 @@ def test_no_target_is_idle_or_a_search() -> None:
 
 
 def test_search_without_calibration_is_refused() -> None:
-    with pytest.raises(ValidationError, match="degrees_per_count must be set too"):
-        AimSettings(search_deg=6)
+    for wanted in ({"search_deg": 6}, {"fov_deg": 90}):
+        with pytest.raises(ValidationError, match="degrees_per_count must be set too"):
+            AimSettings(**wanted)
 
 
 def test_absolute_actuation_gets_the_point_on_the_screen() -> None:

@@ -59,11 +59,16 @@ def test_an_installed_package_is_found_by_its_entry_point(tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("x = 1\ny = 1 / 0\n", "mine.py:2: the plugin raised on import: ZeroDivisionError: division by zero"),
+        ("x = 1\ny = 1 / 0\n", "mine.py: the plugin raised on import: ZeroDivisionError: division by zero (mine.py:2)"),
         ("def f(:\n", "mine.py:1: the plugin is not valid Python"),
-        ("import no_such_module\n", "mine.py:1: the plugin raised on import: ModuleNotFoundError"),
+        ("import no_such_module\n", "mine.py: the plugin raised on import: ModuleNotFoundError"),
         ("from agent.hookspecs import hookimpl\n@hookimpl\ndef reticle_guard():\n    return 3\n", "must return a Maker, not 3"),
         ("from agent.hookspecs import hookimpl\n@hookimpl\ndef reticle_guard():\n    raise OSError('x')\n", "its hook reticle_guard raised: OSError: x"),
+        (PLUGIN.replace("@hookimpl", ""), "it has no hook; mark one of reticle_capture, "),
+        (PLUGIN.replace("reticle_guard", "reticle_gard"), "unknown hook 'reticle_gard'"),
+        (PLUGIN.replace("def reticle_guard()", "def reticle_guard(context)"), "hook 'reticle_guard'"),
+        (PLUGIN.replace("Never, NoSettings", "Never, dict"), "settings must be a subclass of PluginSettings"),
+        (PLUGIN.replace("Never)", "Never, reaches='doom')"), "reaches must be one of ('desktop', 'own-game', 'nothing')"),
         (PLUGIN.replace('"never",', '"rate",'), 'the guard plugin "rate" is offered by both built-in and'),
     ],
 )  # fmt: skip

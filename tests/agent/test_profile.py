@@ -68,7 +68,7 @@ def test_the_profiles_that_ship_are_valid(path: Path) -> None:
         ("mode: lock-step", "modus: live", 'p.yaml:1:1: modus: unknown setting; did you mean "mode"?'),
         ("mode: lock-step", "mode: live\nmode: live", "p.yaml:2:1: mode: this key stands here twice"),
         ("mode: lock-step", "aim: {gain: 5, gian: 1}", 'p.yaml:1:16: aim.gian: unknown setting; did you mean "gain"?'),
-        ("mode: lock-step", "aim: {search_deg: 5}", "p.yaml:1:6: aim: search_deg turns by degrees, so degrees_per_count must be set too"),
+        ("mode: lock-step", "aim: {search_deg: 5}", "p.yaml:1:6: aim: search_deg is in degrees, so degrees_per_count must be set too"),
         ("actuation:\n  plugin: dry-run", "actuation: dry-run", None),
         ("guards:", "guards: 3\nobservers:", None),
     ],

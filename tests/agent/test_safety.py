@@ -65,7 +65,9 @@ def test_guards_are_told_which_buttons_would_be_pressed() -> None:
 def test_a_guard_that_raises_has_vetoed() -> None:
     lock, hand, _ = interlock(("broken", Raising()))
     assert not lock.submit(Action(1), frame())
-    assert lock.last_veto == ("broken", "the guard raised RuntimeError: no idea")
+    assert lock.last_veto is not None
+    assert lock.last_veto[1].startswith("the guard raised RuntimeError: no idea (test_safety.py:")
+    assert lock.reasons == {lock.last_veto: 1}
     assert hand.actions == []
 
 

@@ -30,7 +30,7 @@ def test_a_summary_never_falls(values: list[int]) -> None:
 
 def test_small_numbers_are_exact_and_nothing_is_zero() -> None:
     histogram = Histogram()
-    assert histogram.summary_ms() == {"p50": 0, "p90": 0, "p99": 0, "p99_9": 0, "max": 0, "count": 0}
+    assert histogram.summary_ms() == {"p50": None, "p90": None, "p99": None, "p99_9": None, "max": None, "count": 0}
     for value in (-5, 3, 3, 17):
         histogram.record(value)
     assert [histogram.percentile_ns(p) for p in (0.25, 0.5, 0.75, 1.0)] == [0, 3, 3, 17]

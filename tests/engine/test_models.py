@@ -43,9 +43,9 @@ def test_a_missing_file_and_a_broken_card(tmp_path: Path) -> None:
 
 def test_says_how_to_get_a_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RETICLE_TEST_DATA", str(tmp_path))
-    with pytest.raises(ModelError, match=r'get it with "python agent.py fetch yolov4-tiny"'):
+    with pytest.raises(ModelError, match=r'get it with "(python|uv run) agent.py fetch yolov4-tiny"'):
         find("yolov4-tiny")
-    with pytest.raises(ModelError, match=r'make one .* "python agent.py convert .* --out models/mine"'):
+    with pytest.raises(ModelError, match=r'make one .* ".* agent.py convert .* --out models/mine"'):
         find("mine")
 
 

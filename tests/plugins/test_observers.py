@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from plugins.observer.decisions import DecisionsObserver, Settings
 from plugins.selection.nearest import NearestSelection
 from plugins.selection.nearest import Settings as NearestSettings
 from tests.agent.makes import context, detections, frame
+from tests.conftest import ROOT
 
 
 def test_decisions_are_one_object_a_line_and_appear_at_the_end(tmp_path: Path) -> None:
@@ -40,7 +43,7 @@ def test_decisions_are_one_object_a_line_and_appear_at_the_end(tmp_path: Path) -
 def test_a_dry_run_writes_each_action_down(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "a.jsonl"
     hand = DryRunActuation(DrySettings(path=path), context())
-    assert not path.parent.exists()
+    assert not path.exists()
     hand.apply(Action(3, -4, 0b11, point=(5, 6)))
     hand.apply(Action(buttons=4))
     hand.release()
@@ -65,37 +68,59 @@ def test_a_file_that_cannot_be_written(tmp_path: Path, make: str) -> None:
 def test_show_needs_a_display(agent) -> None:
     done = agent("--profile", "doom.yaml", "--show", env={"DISPLAY": "", "WAYLAND_DISPLAY": ""})
     assert done.returncode == 2
-    assert done.stderr.strip().startswith("--show needs a display to open its window on")
+    assert done.stderr.strip().startswith("--show: the window needs a display to open on")
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+SHOWING = """
+import sys, time, threading
+import numpy as np
+from agent.types import Action, FrameEvent
+from plugins.observer.show import Settings, ShowObserver
+from plugins.selection.nearest import NearestSelection
+from plugins.selection.nearest import Settings as NearestSettings
+from tests.agent.makes import context, detections, frame
+from tests.conftest import ROOT
+observer = ShowObserver(Settings(scale=2, max_fps=1000), context(names=("body",)))
+found = detections((30, 20, 50, 40))
+target = NearestSelection(NearestSettings(), context()).select(found, frame())
+pixels = np.full((48, 64, 4), (200, 40, 90, 0), np.uint8)
+def show():
+    while not ended:
+        observer.observe(FrameEvent(frame(), found, target, Action(1), True, pixels=pixels))
+        time.sleep(0.02)
+ended = []
+thread = threading.Thread(target=show)  # as the host does
+thread.start()
+sys.stdin.read()
+ended.append(True)
+thread.join()
+observer.close()
+assert (pixels == (200, 40, 90, 0)).all(), "the event's own picture is left alone"
+"""
 
 
 def test_show_opens_a_window_with_what_was_found(display: str) -> None:
     from plugins.capture.mss import MssCapture
     from plugins.capture.mss import Settings as MssSettings
-    from plugins.observer.show import Settings as ShowSettings
-    from plugins.observer.show import ShowObserver
 
-    observer = ShowObserver(ShowSettings(scale=2, max_fps=1000), context(names=("body",)))
-    found = detections((30, 20, 50, 40))
-    target = NearestSelection(NearestSettings(), context()).select(found, frame())
-    pixels = np.full((48, 64, 4), (200, 40, 90, 0), np.uint8)
+    process = subprocess.Popen([sys.executable, "-c", SHOWING], cwd=ROOT, stdin=subprocess.PIPE)
+    shot = np.zeros((1, 1, 3), np.uint8)
     try:
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            observer.observe(FrameEvent(frame(), found, target, Action(1), True, pixels=pixels))
-            time.sleep(0.02)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and not (
+            shot.shape == (96, 128, 3) and (shot[90, 5] == (200, 40, 90)).all()
+        ):
+            time.sleep(0.05)
             try:
                 capture = MssCapture(MssSettings(window="Reticle"), context())
             except UserError:
                 continue  # not mapped yet
             shot = capture.grab().pixels[:, :, :3]
             capture.close()
-            if shot.shape == (96, 128, 3) and (shot[90, 5] == (200, 40, 90)).all():
-                break
     finally:
-        observer.close()
+        process.communicate(b"", timeout=20)
+    assert process.returncode == 0
     assert shot.shape == (96, 128, 3)
     assert (shot[4, 4] == (200, 40, 90)).all(), "the picture, its colours in the right order"
-    color = class_color(0)
-    assert np.abs(shot[50:78, 60].astype(int) - color).max() < 8, "the box's left edge"
-    assert (pixels == (200, 40, 90, 0)).all(), "the event's own picture is left alone"
+    assert np.abs(shot[50:78, 60].astype(int) - class_color(0)).max() < 8, "the box's left edge"
