@@ -1,4 +1,4 @@
-"""Writing a file so that it is complete or not there."""
+"""Writing a file so that it is complete or not there, and finding the images of a folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import UserError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return the images of a folder, sorted by name.
+
+    :raises UserError: there are none.
+    """
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        raise UserError(f"{folder}: there are no images in this folder")
+    return files
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -10,11 +10,9 @@ import cv2
 
 from agent.drawing import draw_detections
 from agent.errors import UserError
-from agent.files import write_atomically
+from agent.files import images_in, write_atomically
 from agent.roles import Detector
 from agent.types import Detections, Frame
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 
 def image_files(path: Path) -> list[Path]:
@@ -26,10 +24,7 @@ def image_files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise UserError(f"{path}: there is no such image or folder")
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-    if not files:
-        raise UserError(f"{path}: there are no images in this folder")
-    return files
+    return images_in(path)
 
 
 def detect_images(

@@ -11,10 +11,9 @@ import cv2
 from pydantic import Field
 
 from agent.errors import UserError
+from agent.files import images_in
 from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
 from agent.types import Frame
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 
 class Settings(PluginSettings):
@@ -85,9 +84,7 @@ def check(settings: Settings, context: Context) -> None:
 
 
 def _images(folder: Path) -> Any:
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-    if not files:
-        raise UserError(f"{folder}: there are no images in this folder")
+    files = images_in(folder)
 
     def read() -> Iterator[Any]:
         for file in files:
