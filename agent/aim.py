@@ -13,7 +13,7 @@ from agent.types import IDLE, LEFT, Action, Frame, Target
 class AimSettings(BaseModel):
     """How far to move for how much error, and when to fire."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     gain: float = Field(0.3, gt=0, le=2, description="The part of the aim error that one action corrects.")
     fov_deg: float | None = Field(None, gt=1, lt=179, description="The game's horizontal field of view, degrees.")
@@ -79,13 +79,13 @@ class AimController:
         if not math.isfinite(target.error_x + target.error_y):
             raise ValueError(f"the selection gave a target whose aim error is no number: {target}")
         s = self._settings
-        dx = self._counts(target.error_x, frame)
-        dy = self._counts(target.error_y, frame) if s.vertical else 0.0
         buttons = self._fire(target)
-        point = None
         if self._absolute:
             point = (round(frame.origin[0] + target.aim_x), round(frame.origin[1] + target.aim_y))
-        return Action(*self._whole(dx, dy), buttons, point)
+            return Action(0, 0, buttons, point)
+        dx = self._counts(target.error_x, frame)
+        dy = self._counts(target.error_y, frame) if s.vertical else 0.0
+        return Action(*self._whole(dx, dy), buttons)
 
     def _counts(self, error_px: float, frame: Frame) -> float:
         s = self._settings

@@ -82,7 +82,7 @@ def run(
     ] = None,
     episodes: Annotated[int | None, typer.Option(min=1, help="Stop after so many episodes of the game.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="Seed the game with this.")] = None,
-    duration: Annotated[float | None, typer.Option(min=0.001, help="Stop after so many seconds.")] = None,
+    duration: Annotated[float | None, typer.Option(min=0.001, max=1e9, help="Stop after so many seconds.")] = None,
     plugin: PluginOption = None,
     report_file: Annotated[
         Path | None, typer.Option("--report", metavar="OUT.json", help="Write the final tables as JSON.")

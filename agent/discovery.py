@@ -115,8 +115,12 @@ def load_file(path: Path) -> ModuleType:
 
     :raises UserError: the file is missing or raises on import; the message names the file and line.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such plugin file")
+    try:
+        there = path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a NUL
+        there = False
+    if not there:
+        raise UserError(f"{str(path)[:200]}: there is no such plugin file")
     name = "reticle_plugin_" + path.stem
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

@@ -42,7 +42,7 @@ Reach = Literal["desktop", "own-game", "nothing"]
 class PluginSettings(BaseModel):
     """The base of a plugin's settings: immutable, and a key it does not know is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class NoSettings(PluginSettings):

@@ -95,9 +95,12 @@ class Tally:
         self._digest.update(_DECISION.pack(frame.index, *what, action.dx, action.dy, action.buttons, x, y, sent))
 
 
-def run(parts: Parts, tally: Tally, stop: StopFlag, lock_step: bool, duration_s: float | None) -> None:
+def run(
+    parts: Parts, tally: Tally, stop: StopFlag, lock_step: bool, duration_s: float | None, patience_s: float = 0.5
+) -> None:
     """Run until the frames end, the time is up or `stop` is set, and count into `tally`.
 
+    :param patience_s: live, buttons go up when there has been no new picture for so long.
     `stop` then holds the reason. Buttons are the caller's to release: the interlock's `disarm` does it.
 
     :raises Exception: whatever a capture, detector, selection or actuation raised; what was counted until
@@ -109,7 +112,7 @@ def run(parts: Parts, tally: Tally, stop: StopFlag, lock_step: bool, duration_s:
         if lock_step:
             _lock_step(parts, until_ns, stop, tally)
         else:
-            _live(parts, until_ns, stop, tally)
+            _live(parts, until_ns, stop, tally, int(patience_s * 1e9))
     finally:
         tally.ended_ns = time.perf_counter_ns()
 
@@ -124,21 +127,24 @@ def _lock_step(parts: Parts, until_ns: int | None, stop: StopFlag, tally: Tally)
         _step(parts, frame, tally)
 
 
-def _live(parts: Parts, until_ns: int | None, stop: StopFlag, tally: Tally) -> None:
+def _live(parts: Parts, until_ns: int | None, stop: StopFlag, tally: Tally, patience_ns: int) -> None:
     slot = Slot()
     thread = CaptureThread(parts.capture, slot)
+    seen_ns = time.perf_counter_ns()
     try:
         while not _finished(until_ns, stop):
             frame = slot.take(timeout_s=0.05)
             if frame is not None:
                 _step(parts, frame, tally)
+                seen_ns = frame.acted_ns
             elif slot.ended:
                 stop.set(END_OF_FRAMES)
             else:
-                # No picture: what was decided on the last one no longer holds.
-                parts.interlock.beat_ns = time.perf_counter_ns()
-                parts.interlock.idle()
+                parts.interlock.beat_ns = now = time.perf_counter_ns()
+                if now - seen_ns > patience_ns:  # what was decided on the last picture no longer holds
+                    parts.interlock.idle()
     finally:
+        parts.interlock.idle()  # before waiting for a grab under way
         thread.close()
         tally.dropped = slot.dropped
 

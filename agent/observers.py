@@ -12,7 +12,7 @@ from agent.errors import said
 from agent.roles import Observer
 from agent.types import FrameEvent
 
-CAPACITY = 256
+CAPACITY = 32  # events hold their frames
 PATIENCE_S = 2.0
 
 

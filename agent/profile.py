@@ -6,6 +6,7 @@ loop, the aim and the guards. Every error is found before anything starts, and a
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -40,17 +41,20 @@ class Section(BaseModel):
 class Safety(BaseModel):
     """The interlock's own settings."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     watchdog_ms: float = Field(
-        500, gt=0, description="A live loop silent for longer than this has its buttons released, milliseconds."
+        500,
+        gt=0,
+        le=60_000,
+        description="A live loop silent for longer than this has its buttons released, milliseconds.",
     )
 
 
 class Profile(BaseModel):
     """The top level of a profile."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field("", description="What reports call the profile; its file's name by default.")
     mode: Literal["live", "lock-step"] = Field(
@@ -63,7 +67,7 @@ class Profile(BaseModel):
         None, gt=0, description="Stop after this many episodes of the environment; `--episodes` overrides it."
     )
     duration_s: float | None = Field(
-        None, gt=0, description="Stop after this many seconds; `--duration` overrides it."
+        None, gt=0, le=1e9, description="Stop after this many seconds; `--duration` overrides it."
     )
     crosshair: tuple[Fraction, Fraction] = Field(
         (0.5, 0.5), description="Where the crosshair is, as fractions of the frame's width and height."
@@ -118,8 +122,9 @@ def find_profile(name: str) -> Path:
     given = Path(name)
     candidates = [given, PROFILE_FOLDER / name, PROFILE_FOLDER / f"{name}.yaml"]
     for candidate in candidates if given.parent == Path() else candidates[:1]:
-        if candidate.is_file():
-            return candidate
+        with contextlib.suppress(OSError, ValueError):  # a name too long, or with a NUL
+            if candidate.is_file():
+                return candidate
     there = sorted(p.name for p in PROFILE_FOLDER.glob("*.yaml"))
     near = difflib.get_close_matches(name, there, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
@@ -132,13 +137,12 @@ def load_profile(path: Path, plugin_files: Sequence[Path] = ()) -> LoadedProfile
     :param plugin_files: plugin files from the command line, loaded beside those the profile names.
     :raises UserError: one line `file:line:column: path: what is wrong` for every error there is.
     """
-    root, data = _read(path)
-    problems: list[Problem] = list(_duplicate_keys(root))
+    root, data, problems = _read(path)
     if not isinstance(data, dict):
         raise UserError(f"{path}:1:1: a profile is a mapping of settings, as profiles/footage.yaml shows")
     checked = _validated(Profile, data, (), problems)
     named = data.get("plugins")
-    files = [path.parent / str(name) for name in named] if isinstance(named, list) else []
+    files = [path.parent / name for name in named if isinstance(name, str)] if isinstance(named, list) else []
     catalogue = discover([*plugin_files, *files])
     choices: dict[tuple[Any, ...], Choice | None] = {}
     for role, where, section in _sections(data):
@@ -173,7 +177,7 @@ class Problem:
     mark: Any = None
 
 
-def _read(path: Path) -> tuple[yaml.Node | None, Any]:
+def _read(path: Path) -> tuple[yaml.Node | None, Any, list[Problem]]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -182,7 +186,9 @@ def _read(path: Path) -> tuple[yaml.Node | None, Any]:
         loader = yaml.SafeLoader(text)
         try:
             root = loader.get_single_node()
-            return root, loader.construct_document(root) if root is not None else None
+            # Before the data is made of it, which puts merged keys (<<) among the others.
+            twice = list(_duplicate_keys(root, (), set()))
+            return root, loader.construct_document(root) if root is not None else None, twice
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -192,7 +198,7 @@ def _read(path: Path) -> tuple[yaml.Node | None, Any]:
     except yaml.YAMLError as error:
         said = " ".join(str(error).split())
         raise UserError(f"{path}:1:1: the profile is not valid YAML: {said}") from error
-    except (ValueError, RecursionError) as error:  # a date such as 2026-13-45; an endless nesting
+    except Exception as error:  # what a tag promises and its value is not: !!int "", 2026-13-45
         raise UserError(f"{path}:1:1: the profile is not valid YAML: {error}") from error
 
 
@@ -292,17 +298,20 @@ def _known_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     return sorted(model.model_fields)
 
 
-def _duplicate_keys(node: yaml.Node | None, where: tuple[str | int, ...] = ()) -> Iterator[Problem]:
+def _duplicate_keys(node: yaml.Node | None, where: tuple[str | int, ...], visited: set[int]) -> Iterator[Problem]:
+    if id(node) in visited:  # an anchor that comes again, perhaps within itself
+        return
+    visited.add(id(node))
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            if key.value in seen:
-                yield Problem((*where, key.value), "this key stands here twice", mark=key.start_mark)
+            if str(key.value) in seen:
+                yield Problem((*where, str(key.value)), "this key stands here twice", mark=key.start_mark)
             seen.add(str(key.value))
-            yield from _duplicate_keys(value, (*where, key.value))
+            yield from _duplicate_keys(value, (*where, str(key.value)), visited)
     elif isinstance(node, yaml.SequenceNode):
         for i, entry in enumerate(node.value):
-            yield from _duplicate_keys(entry, (*where, i))
+            yield from _duplicate_keys(entry, (*where, i), visited)
 
 
 def _report(path: Path, root: yaml.Node | None, problems: Sequence[Problem]) -> list[str]:

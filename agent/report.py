@@ -62,7 +62,7 @@ def show(result: Result, console: Console) -> None:
     report = as_json(result)
     rate = report["frames"] / report["seconds"] if report["seconds"] else 0.0
     console.print(
-        f"[bold]{report['profile']}[/] ({report['mode']}) ended: {report['ended']}. "
+        f"[bold]{escape(report['profile'])}[/] ({report['mode']}) ended: {report['ended']}. "
         f"{report['frames']} frames in {report['seconds']:.1f} s ({rate:.0f} a second), "
         f"{report['dropped']} dropped, {report['duplicates']} duplicates, {report['actions']} actions "
         f"({report['setup']['actuation']['plugin']}), {sum(report['vetoes'].values())} vetoes.",
@@ -78,7 +78,7 @@ def show(result: Result, console: Console) -> None:
             console.print(f"[yellow]{report[key]} {text}.[/]")
     if report["classes"]:
         found = ", ".join(f"{name} {n}" for name, n in list(report["classes"].items())[:8])
-        console.print(f"Detections in {report['frames_with_detections']} frames: {found}.", soft_wrap=True)
+        console.print(f"Detections in {report['frames_with_detections']} frames: {escape(found)}.", soft_wrap=True)
     console.print(_latencies(report))
     if result.episodes:
         console.print(_episodes(result))

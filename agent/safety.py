@@ -7,6 +7,7 @@ panic disarms for good, and a watchdog lets the buttons go when the loop falls s
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Sequence
@@ -21,20 +22,17 @@ WATCHDOG = "watchdog"
 
 
 class StopFlag:
-    """Why the run shall end; set once, from any thread or signal handler."""
+    """Why the run shall end; set once, from any thread or signal handler, so without a lock."""
 
     def __init__(self) -> None:
         self.reason = ""
-        self._event = threading.Event()
 
     def set(self, reason: str) -> None:
         """Ask for the end; only the first reason is kept."""
-        if not self._event.is_set():
-            self.reason = reason
-            self._event.set()
+        self.reason = self.reason or reason or "stopped"
 
     def __bool__(self) -> bool:
-        return self._event.is_set()
+        return bool(self.reason)
 
 
 class Interlock:
@@ -110,8 +108,8 @@ class Interlock:
     def panic(self, reason: str) -> None:
         """Disarm for the rest of the run, let every button go, end the run. Any thread may call it."""
         self._disarmed = True
-        self.__actuation.release()  # not under the lock: an actuation that hangs holds it
         self._stop.set(reason)
+        self.__actuation.release()  # not under the lock: an actuation that hangs holds it
 
     def trip(self, now_ns: int) -> bool:
         """Release a loop that hangs: buttons go up, and frames grabbed until now are void.
@@ -166,13 +164,14 @@ class Watchdog:
     def close(self) -> None:
         """Stop watching."""
         self._end.set()
-        self._thread.join()
+        self._thread.join(2.0)
 
     def _watch(self) -> None:
         while not self._end.wait(self._limit_ns / 4e9):
             now_ns = time.perf_counter_ns()
             if now_ns - self._interlock.beat_ns > self._limit_ns:
-                self._interlock.trip(now_ns)
+                with contextlib.suppress(Exception):  # go on watching; the loop will meet the same error
+                    self._interlock.trip(now_ns)
 
 
 def chosen_actuation(loaded: LoadedProfile, live: bool, forced_dry: bool = False) -> tuple[Choice, bool]:

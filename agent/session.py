@@ -112,11 +112,13 @@ def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext) ->
             stack.callback(Watchdog(parts.interlock, loaded.profile.safety.watchdog_ms).close)
         try:
             with _no_collections(), watch(tally) if plan.lock_step else nullcontext():
-                run(parts, tally, stop, plan.lock_step, options.duration_s or loaded.profile.duration_s)
+                duration_s = options.duration_s or loaded.profile.duration_s
+                run(parts, tally, stop, plan.lock_step, duration_s, loaded.profile.safety.watchdog_ms / 1e3)
         except Exception as raised:
             error = raised
             stop.set("an error")
         finally:
+            caught.ending = True
             parts.interlock.disarm()
     return Result(
         profile=loaded.name,
@@ -131,7 +133,7 @@ def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext) ->
         observer_failures=parts.observers.failed,
         episodes=list(context.environment.episodes) if context.environment is not None else [],
         ended=_ended(stop, context),
-        signal=caught[0] if caught else 0,
+        signal=caught.numbers[0] if caught.numbers else 0,
         setup={"seed": context.seed, **plan.described()},
         error=error,
     )
@@ -148,6 +150,8 @@ class _Plan:
     guards: tuple[Choice, ...]
     observers: tuple[Choice, ...]
     reaches_desktop: bool
+    absolute: bool
+    """Whether the profile's actuation is; a dry run writes down what that one would do."""
     lock_step: bool
 
     @property
@@ -186,6 +190,7 @@ def _plan(loaded: LoadedProfile, options: Options) -> _Plan:
         guards=tuple(c for c in loaded.guards if reaches_desktop or not c.maker.live_only),
         observers=observers,
         reaches_desktop=reaches_desktop,
+        absolute=loaded.actuation.maker.absolute,
         lock_step=loaded.profile.mode == "lock-step" or options.footage is not None,
     )
 
@@ -209,7 +214,7 @@ def _make_parts(
         wait=plan.lock_step,
     )
     stack.callback(observers.close)
-    controller = AimController(profile.aim, plan.actuation.maker.absolute)
+    controller = AimController(profile.aim, plan.absolute)
     return Parts(capture, detector, selection, controller, interlock, observers), context
 
 
@@ -270,15 +275,23 @@ def _close(choice: Choice, close: Callable[[], None]) -> None:
         print(f'{choice.where}: the plugin "{choice.maker.name}" failed to close: {said(error)}', file=sys.stderr)
 
 
+@dataclass
+class Signals:
+    """The signals that came, and whether the run is being taken down, which nothing may interrupt."""
+
+    numbers: list[int] = field(default_factory=list)
+    ending: bool = False
+
+
 @contextmanager
-def _signals(stop: StopFlag) -> Iterator[list[int]]:
+def _signals(stop: StopFlag) -> Iterator[Signals]:
     """End the run on SIGINT, SIGTERM and SIGHUP at the end of its frame; a second one ends it at once."""
-    caught: list[int] = []
+    caught = Signals()
 
     def handle(number: int, _frame: types.FrameType | None) -> None:
-        if caught:
+        if caught.numbers and not caught.ending:
             raise KeyboardInterrupt
-        caught.append(number)
+        caught.numbers.append(number)
         stop.set("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name)
 
     if threading.current_thread() is not threading.main_thread():

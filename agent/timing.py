@@ -1,7 +1,7 @@
 """Latency in percentiles: a log-bucket histogram a stage.
 
-Buckets are an eighth of an octave apart in each of 16 linear steps: a value is known to within 1/32 of
-itself, from 1 ns to hours, in a list of ints that never grows.
+Each octave has 16 linear steps: a value is known to within 1/32 of itself, from 1 ns to hours, in a list of
+ints that never grows.
 """
 
 from __future__ import annotations

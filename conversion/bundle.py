@@ -13,6 +13,15 @@ from engine.errors import ModelError
 from engine.models import ModelFiles, class_names, sha256
 
 
+def check_out(out: Path) -> None:
+    """Refuse a folder that is there and is no bundle.
+
+    :raises ModelError: it is so.
+    """
+    if out.exists() and not (out / "model.yaml").is_file():
+        raise ModelError(f"{out}: this exists and is no bundle; choose another --out")
+
+
 def make_bundle(files: ModelFiles, out: Path, source: str = "") -> Path:
     """Copy the files into a new bundle, after checking that they belong together.
 
@@ -23,8 +32,7 @@ def make_bundle(files: ModelFiles, out: Path, source: str = "") -> Path:
     network = read_cfg(files.cfg, files.size)
     names = class_names(files, network)
     read_weights(files.weights, network)
-    if out.exists() and not (out / "model.yaml").is_file():
-        raise ModelError(f"{out}: this exists and is no bundle; choose another --out")
+    check_out(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
@@ -41,9 +49,15 @@ def make_bundle(files: ModelFiles, out: Path, source: str = "") -> Path:
             }
             text = yaml.safe_dump(card, sort_keys=False, allow_unicode=True, default_flow_style=None)
             (new / "model.yaml").write_text(text, encoding="utf-8")
+            old = Path(temporary) / "old"
             if out.exists():
-                out.rename(Path(temporary) / "old")
-            new.rename(out)
+                out.rename(old)
+            try:
+                new.rename(out)
+            except OSError:
+                if old.exists():
+                    old.rename(out)
+                raise
     except OSError as error:
         raise ModelError(f"{out}: the bundle cannot be written: {error.strerror or error}") from error
     return out

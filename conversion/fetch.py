@@ -11,7 +11,7 @@ from typing import IO, Any
 import pooch
 import requests
 
-from conversion.bundle import make_bundle
+from conversion.bundle import check_out, make_bundle
 from engine.darknet import parse_cfg
 from engine.errors import ModelError
 from engine.models import ModelFiles
@@ -77,7 +77,10 @@ def fetch(name: str, out: Path, progress: Progress, official: dict[str, Official
         raise ModelError(f'there is no official model "{name}"; there are: {", ".join(official)}')
     pooch.get_logger().setLevel("WARNING")  # the progress says it better
     folder = out.parent / f".fetch-{name}"
+    check_out(out)
     weights = _retrieve(model.weights, f"sha256:{model.sha256}", folder, f"{name}.weights", progress)
+    for stale in (folder / f"{name}.cfg", folder / f"{name}.cfg.part"):
+        stale.unlink(missing_ok=True)  # it has no hash to tell a good one by, and is small
     cfg = _retrieve(model.cfg, None, folder, f"{name}.cfg", lambda done, total: None)
     if model.mask is not None:
         _correct_mask(cfg, model.mask)
@@ -118,7 +121,8 @@ class _Resuming:
 
     def __call__(self, url: str, output_file: str | IO[bytes], pooch: Any) -> None:
         have = self._part.stat().st_size if self._part.is_file() else 0
-        headers = {"Range": f"bytes={have}-"} if have else {}
+        # A compressed answer could not be gone on with.
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as answer:
             if answer.status_code == requests.codes.requested_range_not_satisfiable:
                 pass  # all of it is here

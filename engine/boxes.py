@@ -66,7 +66,7 @@ class Decoder:
         if head.new_coords:
             wh = (2 * wh) ** 2 * anchors
         else:
-            xy, wh = _sigmoid(xy), np.exp(wh) * anchors
+            xy, wh = _sigmoid(xy), np.exp(np.minimum(wh, 20)) * anchors
         xy = xy * head.scale_x_y - 0.5 * (head.scale_x_y - 1) + grid
         xy *= np.array((self._size[0] / width, self._size[1] / height), np.float32)
         boxes = np.concatenate((xy - wh / 2, xy + wh / 2), axis=1)[row]

@@ -13,7 +13,7 @@ import os
 import struct
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +174,6 @@ class Weights:
     arrays: list[dict[str, NDArray[np.float32]]]
     version: tuple[int, int, int] = (0, 2, 5)
     seen: int = 0
-    names: list[str] = field(default_factory=list)
 
 
 def read_cfg(path: Path, size: tuple[int, int] | None = None) -> Network:
@@ -353,6 +352,9 @@ def _convolutional(section: Section, index: int, shapes: _Shapes) -> Layer:
     activation = section.options.get("activation", "logistic")
     if min(size, stride, filters, groups) < 1 or pad < 0:
         raise section.error("size, stride, filters and groups must be 1 or more")
+    odd = [key for key in ("stride_x", "stride_y", "share_index", "antialiasing", "xnor") if section.whole(key, 0)]
+    if odd or section.whole("dilation", 1) != 1:
+        raise section.error(f"has {odd[0] if odd else 'dilation'}, which is not supported")
     if activation not in ACTIVATIONS:
         raise section.error(f"has activation={activation}; known are {', '.join(sorted(ACTIVATIONS))}")
     if channels % groups or filters % groups:
@@ -372,6 +374,10 @@ def _maxpool(section: Section, index: int, shapes: _Shapes) -> Layer:
     if min(size, stride) < 1 or section.whole("padding", size - 1) != size - 1:
         raise section.error("is supported with its default padding only")
     shape = ((height - 1) // stride + 1, (width - 1) // stride + 1, channels)
+    for out, side in ((shape[0], height), (shape[1], width)):
+        # "same" padding puts half of what is needed first, Darknet half of size - 1; mostly that is the same.
+        if max((out - 1) * stride + size - side, 0) // 2 != (size - 1) // 2:
+            raise section.error(f"with size={size} and stride={stride} on {width}x{height} is not supported")
     return Layer(index, section.kind, (index - 1,), shape, section)
 
 

@@ -69,8 +69,11 @@ def build_untrained(network: Network) -> keras.Model:
 
 def load(model: keras.Model, network: Network, weights: Weights) -> None:
     """Set the weights of a model that `build_untrained` made."""
+    names = {layer.name for layer in model.layers}
     for convolution, arrays in zip(network.convolutions, weights.arrays, strict=True):
         name = f"convolutional_{convolution.index}"
+        if name not in names:  # it leads to no head, so it is not in the model
+            continue
         kernel = np.ascontiguousarray(arrays["kernel"].transpose(2, 3, 1, 0))
         if convolution.batch_normalize:
             model.get_layer(name).set_weights([kernel])

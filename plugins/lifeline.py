@@ -34,7 +34,8 @@ class Lifeline:
         self.ask("")
         if self._process.stdin is not None:
             self._process.stdin.close()
-        self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(2.0)
 
 
 def main() -> None:
@@ -54,10 +55,11 @@ def main() -> None:
         from Xlib import X, display
         from Xlib.ext import xtest
 
-        connection = display.Display()
-        for button in duty[1:]:
-            xtest.fake_input(connection, X.ButtonRelease, int(button))
-        connection.sync()
+        with contextlib.suppress(Exception):  # the display went too, and its buttons with it
+            connection = display.Display()
+            for button in duty[1:]:
+                xtest.fake_input(connection, X.ButtonRelease, int(button))
+            connection.sync()
 
 
 def _shared_memory(process: str) -> set[Path]:

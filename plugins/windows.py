@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import Any
@@ -52,7 +53,8 @@ class FocusedWindow:
     def close(self) -> None:
         """Leave the window system."""
         if self._display is not None:
-            self._display.close()
+            with contextlib.suppress(Exception):  # the display went first
+                self._display.close()
 
 
 def _display() -> Any:

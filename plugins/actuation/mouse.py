@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from typing import Any, ClassVar
 
 from agent.errors import UserError
@@ -54,7 +55,8 @@ class XTestMouse:
             ) from problem
         if not self._display.has_extension("XTEST"):
             raise UserError(f"the display {self._display.get_display_name()} has no XTEST extension")
-        self._down = 0
+        self._down = self._ever = 0
+        self._letting_go = threading.Lock()
         self._lifeline = Lifeline()
         # The first relative event after a window opens is lost; this one may be.
         self._fake(self._display, self._motion, detail=True, x=0, y=0)
@@ -70,27 +72,46 @@ class XTestMouse:
                 self._fake(self._display, self._motion, detail=True, x=action.dx, y=action.dy)
             changed = action.buttons ^ self._down
             if changed:
-                held = [str(number) for mask, number in self.NUMBERS.items() if action.buttons & mask]
-                self._lifeline.ask("release " + " ".join(held) if held else "")
-                for mask, number in self.NUMBERS.items():
-                    if changed & mask:
-                        kind = self._press if action.buttons & mask else self._release
-                        self._fake(self._display, kind, number)
-                self._down = action.buttons
-            self._display.flush()
+                self._change(action.buttons, changed)
+            else:
+                self._display.flush()
         except self._lost as error:
             raise UserError(f"the display was lost while moving the mouse: {error}") from error
 
     def release(self) -> None:
-        """Let every button go; a display that is gone has none down."""
-        down, self._down = self._down, 0
+        """Let every button go that was ever pressed; a display that is gone has none down.
+
+        Not only those that are thought to be down: another thread may be pressing one at this moment.
+        """
+        # Two threads in one connection can lose each other's answers and hang.
+        if not self._letting_go.acquire(timeout=1.0):
+            return
         try:
             for mask, number in self.NUMBERS.items():
-                if down & mask:
+                if self._ever & mask:
                     self._fake(self._spare, self._release, number)
             self._spare.sync()
+            self._down = 0
+            self._lifeline.ask("")
         except self._lost:
             pass
+        finally:
+            self._letting_go.release()
+
+    def _change(self, buttons: int, changed: int) -> None:
+        self._ever |= buttons
+        self._lifeline.ask(self._duty(buttons | self._down))
+        for mask, number in self.NUMBERS.items():
+            if changed & mask:
+                self._fake(self._display, self._press if buttons & mask else self._release, number)
+        self._down = buttons
+        # X keeps no order between connections: a press must have arrived before a release on the other one.
+        self._display.sync()
+        self._lifeline.ask(self._duty(buttons))
+
+    def _duty(self, buttons: int) -> str:
+        held = [str(number) for mask, number in self.NUMBERS.items() if buttons & mask]
+        return " ".join(["release", *held]) if held else ""
 
     def close(self) -> None:
         """Leave the display."""
@@ -147,10 +168,12 @@ class SendInputMouse:
         self._buttons(0)
 
     def _buttons(self, wanted: int) -> None:
-        changed, self._down = wanted ^ self._down, wanted
+        changed = wanted ^ self._down
+        self._down |= wanted  # before pressing: a release that comes in between must let it go
         for mask, (down, up) in self.DOWN_UP.items():
             if changed & mask:
                 self._event(0, 0, down if wanted & mask else up)
+                self._down = (self._down & ~mask) | (wanted & mask)
 
     def _event(self, dx: int, dy: int, flags: int) -> None:
         event = self._input()

@@ -5,9 +5,14 @@ Games that take raw input ignore it; they need the actuation `mouse`.
 
 from __future__ import annotations
 
-from agent.errors import UserError
+import sys
+import threading
+
+from agent.errors import UserError, said
 from agent.hookspecs import Context, Maker, NoSettings, hookimpl
 from agent.types import LEFT, MIDDLE, RIGHT, Action
+from plugins.actuation.mouse import XTestMouse
+from plugins.lifeline import Lifeline
 
 
 class PynputActuation:
@@ -28,23 +33,54 @@ class PynputActuation:
         self._controller = mouse.Controller()
         self._spare = mouse.Controller()
         self._buttons = {LEFT: mouse.Button.left, RIGHT: mouse.Button.right, MIDDLE: mouse.Button.middle}
-        self._down = 0
+        self._down = self._ever = 0
+        self._letting_go = threading.Lock()
+        self._lifeline = Lifeline() if sys.platform.startswith("linux") else None
 
     def apply(self, action: Action) -> None:
-        """Go to the point, then press and release what changed."""
-        if action.point is not None:
-            self._controller.position = action.point
-        changed, self._down = action.buttons ^ self._down, action.buttons
-        for mask, button in self._buttons.items():
-            if changed & mask:
-                (self._controller.press if action.buttons & mask else self._controller.release)(button)
+        """Go to the point, then press and release what changed.
+
+        :raises UserError: the display went away.
+        """
+        try:
+            if action.point is not None:
+                self._controller.position = action.point
+            changed = action.buttons ^ self._down
+            if changed:
+                self._ever |= action.buttons
+                self._ask(action.buttons | self._down)
+                for mask, button in self._buttons.items():
+                    if changed & mask:
+                        (self._controller.press if action.buttons & mask else self._controller.release)(button)
+                self._down = action.buttons
+                self._ask(action.buttons)
+        except Exception as error:  # each window system has its own
+            raise UserError(f"the display was lost while moving the pointer: {said(error)}") from error
 
     def release(self) -> None:
-        """Let every button go."""
-        down, self._down = self._down, 0
-        for mask, button in self._buttons.items():
-            if down & mask:
-                self._spare.release(button)
+        """Let every button go that was ever pressed; a display that is gone has none down."""
+        if not self._letting_go.acquire(timeout=1.0):
+            return
+        try:
+            for mask, button in self._buttons.items():
+                if self._ever & mask:
+                    self._spare.release(button)
+            self._down = 0
+            self._ask(0)
+        except Exception:
+            return
+        finally:
+            self._letting_go.release()
+
+    def close(self) -> None:
+        """End the lifeline."""
+        if self._lifeline is not None:
+            self._lifeline.close()
+
+    def _ask(self, buttons: int) -> None:
+        numbers = [str(number) for mask, number in XTestMouse.NUMBERS.items() if buttons & mask]
+        if self._lifeline is not None:
+            self._lifeline.ask(" ".join(["release", *numbers]) if numbers else "")
 
 
 @hookimpl

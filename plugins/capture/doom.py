@@ -27,6 +27,9 @@ TIC_RATE = 35
 DEGREES_PER_COUNT = 24 * 360 / 65536
 """What one mouse count turns at Doom's default sensitivity: 24 of the 65536 parts of a circle."""
 
+MULTIPLAYER = ("cig", "multi", "multi_duel")
+"""Scenarios that wait for other players."""
+
 TARGET_CATEGORIES = ("Monster", "Player")
 """ViZDoom's object categories that are to be shot; corpses are Gore, one's own weapon is Self."""
 MIN_VISIBLE_PIXELS = 24
@@ -87,7 +90,7 @@ class DoomCapture:
             # The engine leaves a folder of its own where it is started.
             with contextlib.chdir(self._folder.name), _signals_held_back():
                 self._game.init()
-        except vizdoom.ViZDoomErrorException as error:
+        except (vizdoom.ViZDoomErrorException, vizdoom.FileDoesNotExistException) as error:
             self._folder.cleanup()
             raise UserError(f"Doom does not start with scenario {settings.scenario}: {error}") from error
         except vizdoom.ViZDoomUnexpectedExitException as error:
@@ -190,7 +193,8 @@ class DoomCapture:
             episode.shots += int(self._ammo - ammo)
         self._weapon, self._ammo = weapon, ammo
         episode.kills = int(game.get_game_variable(variable.KILLCOUNT))
-        episode.tics = int(game.get_episode_time())
+        # Back at 0 once an episode is won.
+        episode.tics = max(episode.tics, int(game.get_episode_time()))
 
     def _pace(self) -> None:
         now = time.perf_counter_ns()
@@ -262,8 +266,8 @@ def _scenario_path(name: str, context: Context) -> Path:
     assert spec.origin is not None
     folder = Path(spec.origin).parent / "scenarios"
     path = folder / f"{name}.cfg"
-    if not path.is_file():
-        there = sorted(p.stem for p in folder.glob("*.cfg"))
+    if not path.is_file() or name in MULTIPLAYER:
+        there = sorted(p.stem for p in folder.glob("*.cfg") if p.stem not in MULTIPLAYER)
         raise UserError(f'there is no Doom scenario "{name}"; ViZDoom has: {", ".join(there)}')
     return path
 

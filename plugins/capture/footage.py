@@ -23,7 +23,7 @@ class Settings(PluginSettings):
         None, description="A video file or a folder of images, relative to the profile; or give `--footage`."
     )
     fps: float | None = Field(
-        None, gt=0, description="The pace of a live run, frames a second; the video's own, 30 for images."
+        None, ge=0.01, le=1000, description="The pace of a live run, frames a second; the video's own, 30 for images."
     )
 
 

@@ -80,7 +80,7 @@ class MssCapture:
             if self._mss is None:
                 self._mss = self._make()
             shot = self._mss.grab(self.region)
-        except (self._error, OSError) as error:
+        except (self._error, OSError, AssertionError) as error:  # mss asserts that the server answers
             raise UserError(f"the screen was lost while grabbing {self.region}: {_line(error)}") from error
         # `raw` is a bytearray of this grab alone; `bgra` would copy it.
         pixels = np.frombuffer(shot.raw, np.uint8).reshape(self._shape)

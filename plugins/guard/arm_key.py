@@ -38,6 +38,8 @@ class ArmKeyGuard:
                 "the arm key needs a keyboard to listen to, and pynput finds no display "
                 f"({str(error).splitlines()[0]}): start it in a desktop session, with DISPLAY set"
             ) from error
+        if sys.platform.startswith("linux") and not _records():
+            raise UserError("the arm key cannot be listened to: the display has no RECORD extension")
         self._listener = keyboard.Listener(on_press=self._pressed, on_release=self._released)
         # Left and right Shift as Shift, A as a, and the others as the listener will report them.
         self._same = self._listener.canonical
@@ -106,6 +108,17 @@ def _end_recording(listener: Any) -> None:
         connection = display.Display()
         connection.record_disable_context(context)
         connection.sync()
+        connection.close()
+
+
+def _records() -> bool:
+    """Tell whether the X server has what pynput listens by; without it, it would wait for ever."""
+    from Xlib import display
+
+    connection = display.Display()
+    try:
+        return bool(connection.has_extension("RECORD"))
+    finally:
         connection.close()
 
 

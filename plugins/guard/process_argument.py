@@ -20,7 +20,7 @@ class Settings(PluginSettings):
         min_length=1, description="The process's name, with or without .exe, in upper or lower case."
     )
     argument: str = Field(min_length=1, description="The argument that must be on its command line.")
-    interval_s: float = Field(1.0, gt=0, description="How often processes are listed, seconds.")
+    interval_s: float = Field(1.0, gt=0, le=10, description="How often processes are listed, seconds.")
 
 
 class ProcessArgumentGuard:

@@ -14,7 +14,7 @@ class Settings(PluginSettings):
     """Which window."""
 
     title: str = Field(min_length=1, description="What the title of the focused window must contain.")
-    interval_ms: float = Field(100.0, gt=0, description="How often the title is read, milliseconds.")
+    interval_ms: float = Field(100.0, gt=0, le=1000, description="How often the title is read, milliseconds.")
 
 
 class WindowTitleGuard:

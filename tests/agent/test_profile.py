@@ -59,7 +59,7 @@ def test_the_profiles_that_ship_are_valid(path: Path) -> None:
     [
         ("fps: 30", "fpss: 30", 'p.yaml:4:3: capture.fpss: unknown setting; did you mean "fps"?'),
         ("fps: 30", "fps: fast", "p.yaml:4:8: capture.fps: input should be a valid number, unable to parse string as a number (got 'fast')"),
-        ("fps: 30", "fps: -1", "p.yaml:4:8: capture.fps: input should be greater than 0 (got -1)"),
+        ("fps: 30", "fps: -1", "p.yaml:4:8: capture.fps: input should be greater than or equal to 0.01 (got -1)"),
         ("max_age_ms", "max_age", 'p.yaml:14:5: guards[0].max_age: unknown setting; did you mean "max_age_ms"?'),
         ("plugin: rate", "plugin: rat", 'p.yaml:15:13: guards[1].plugin: unknown guard plugin "rat"; did you mean "rate"? there are: arm-key, process-argument, rate, staleness, window-title'),
         ("plugin: nearest", "plugin: 3", "p.yaml:8:11: selection.plugin: input should be a valid string (got 3)"),
@@ -85,6 +85,21 @@ def test_all_errors_come_at_once_in_the_order_of_the_file(tmp_path: Path) -> Non
     text = text.replace("plugin: rate", "plugin: nothing").replace("mode: lock-step", "mode: 1\nspeed: 3")
     lines = errors(tmp_path, text)
     assert [line.split(":")[1] for line in lines] == ["1", "2", "5", "10", "16"]
+
+
+def test_merged_keys_are_no_duplicates(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        "  - plugin: rate", "  - &r {plugin: rate, max_clicks_per_s: 5}\n  - {<<: *r, max_clicks_per_s: 3}"
+    )
+    assert [g.settings.max_clicks_per_s for g in load_profile(write(tmp_path, text)).guards[1:]] == [5, 3]
+
+
+@pytest.mark.parametrize(
+    "tail", ["aim: &a {x: *a}", "plugins: &a [*a]", 'seed: !!int ""', "seed: !!timestamp x", "duration_s: .inf"]
+)
+def test_hostile_yaml_is_an_error_with_a_place(tmp_path: Path, tail: str) -> None:
+    lines = errors(tmp_path, GOOD + tail + "\n")
+    assert all(line.startswith("p.yaml:") for line in lines)
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n- 2\n", "42", "~"])

@@ -98,6 +98,8 @@ def rewritten(old: str, new: str) -> str:
         (rewritten("from=-3", "from=-2"), None, "must add layers of the same shape"),
         (rewritten("group_id=1", "group_id=2"), None, "groups=2, group_id=2"),
         (rewritten("mask = 3,4,5", "mask = 3,4,6"), None, "which do not go together"),
+        (rewritten("[maxpool]\nsize=2", "[maxpool]\nsize=3"), None, "size=3 and stride=2 on 32x48 is not supported"),
+        (rewritten("filters=8", "filters=8\ndilation=2"), 8, "has dilation, which is not supported"),
         (rewritten("height=96", ""), 2, "needs the option height"),
         (rewritten("width=64", "width=0"), 2, "must be a picture"),
         (CFG.split("[yolo]")[0], 2, "has no [yolo] layer"),

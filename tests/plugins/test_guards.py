@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import threading
 import time
 
 from hypothesis import given
@@ -45,7 +46,7 @@ def test_no_second_ever_holds_more_than_the_limits(steps: list[tuple[int, int, b
 
 def test_the_process_must_run_with_the_argument() -> None:
     def asked(process: str, argument: str) -> str | None:
-        settings = process_argument.Settings(process=process, argument=argument, interval_s=60)
+        settings = process_argument.Settings(process=process, argument=argument, interval_s=10)
         guard = process_argument.ProcessArgumentGuard(settings, context())
         try:
             return guard.check(Action(1), 0, frame(), 0)
@@ -70,6 +71,26 @@ def test_the_process_must_run_with_the_argument() -> None:
     finally:
         game.kill()
         game.communicate()
+
+
+def test_an_answer_that_is_too_old_is_a_veto() -> None:
+    go_on = threading.Event()
+    asked: list[int] = []
+
+    def ask() -> str | None:
+        asked.append(1)
+        if len(asked) > 1:
+            go_on.wait(10)
+        return None
+
+    polled = Polled(ask, 0.01, "test")
+    assert polled.answer is None
+    deadline = time.monotonic() + 5
+    while polled.answer is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert polled.answer == "cannot tell: there has been no answer for too long"
+    go_on.set()
+    polled.close()
 
 
 def test_a_question_is_asked_again_and_a_raise_is_a_veto() -> None:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -187,6 +188,24 @@ def test_the_mouse_presses_just_what_the_action_says(screen: Screen) -> None:
         mouse.apply(Action(buttons=buttons))
         assert until(lambda: screen.buttons() == buttons)  # noqa: B023
     mouse.release()
+    assert until(lambda: screen.buttons() == 0)
+    mouse.close()
+
+
+def test_a_release_beside_a_press_leaves_nothing_down(screen: Screen) -> None:
+    """Press and release go out on two connections, between which X keeps no order."""
+    mouse = XTestMouse()
+    interlock = Interlock(mouse, StopFlag())
+    for _ in range(200):
+        interlock.submit(Action(buttons=LEFT), frame())
+        interlock.idle()
+    thread = threading.Thread(target=lambda: [mouse.release() for _ in range(200)])
+    thread.start()
+    for i in range(200):
+        mouse.apply(Action(buttons=LEFT if i % 2 else RIGHT))
+    thread.join(20)
+    assert not thread.is_alive(), "two threads that let go must not hang"
+    interlock.disarm()
     assert until(lambda: screen.buttons() == 0)
     mouse.close()
 
