@@ -57,7 +57,7 @@ def compare(cfg: Path, weights_folder: Path | None, engine_name: str) -> dict[st
             write_weights(path, network, random_weights(network, seed=1))
         image = np.random.default_rng(2).random((1, 3, network.height, network.width), np.float32)
         theirs = opencv(cfg, path, network, image)
-        engine = load_engine(engine_name, Model(network, read_weights(path, network), path))
+        engine = load_engine(engine_name, Model(network, read_weights(path, network)))
     engine.input[...] = image if engine.layout == "NCHW" else image.transpose(0, 2, 3, 1)
     ours = [head.transpose(2, 0, 1) for head in engine.infer()]
     largest = max(float(np.abs(head).max()) for head in theirs)

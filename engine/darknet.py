@@ -207,7 +207,7 @@ def parse_cfg(text: str, path: str = "<cfg>", size: tuple[int, int] | None = Non
             raise section.error(f"is not a layer of YOLOv3 or YOLOv4; known are {', '.join(_RESOLVERS)}")
         layers.append(resolve(section, index, _Shapes(layers, (height, width, channels), section)))
     network = Network(path, width, height, channels, tuple(layers), bool(net.whole("letter_box", 0)))
-    _check_size(network, net)
+    _check_heads(network, net)
     return network
 
 
@@ -449,7 +449,7 @@ _RESOLVERS = {
 }
 
 
-def _check_size(network: Network, net: Section) -> None:
+def _check_heads(network: Network, net: Section) -> None:
     if not network.heads:
         raise net.error("has no [yolo] layer, so there is nothing to detect with")
     if len({head.classes for head in network.heads}) > 1:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -46,7 +45,6 @@ class Model:
 
     network: Network
     weights: Weights
-    weights_path: Path
 
 
 def check_engine(name: str) -> None:

@@ -83,7 +83,7 @@ def load(files: ModelFiles, size: tuple[int, int] | None = None) -> tuple[Model,
     """
     network = read_cfg(files.cfg, size or files.size)
     names = class_names(files, network)
-    return Model(network, read_weights(files.weights, network), files.weights), names
+    return Model(network, read_weights(files.weights, network)), names
 
 
 def class_names(files: ModelFiles, network: Network) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from tests.networks import CFG, small
 
 
 def heads_of(engine_name: str, network, weights, image: np.ndarray) -> list[np.ndarray]:
-    engine = load_engine(engine_name, Model(network, weights, Path("w")))
+    engine = load_engine(engine_name, Model(network, weights))
     engine.input[...] = image if engine.layout == "NCHW" else image.transpose(0, 2, 3, 1)
     return [head.transpose(2, 0, 1).copy() for head in engine.infer()]
 
@@ -128,7 +128,7 @@ def test_onnx_is_valid_and_folded() -> None:
 def test_engines_that_are_not_there(name: str, says: str) -> None:
     network, weights = small()
     with pytest.raises(ModelError, match=says):
-        load_engine(name, Model(network, weights, Path("w")))
+        load_engine(name, Model(network, weights))
 
 
 def test_small_network_is_what_the_other_tests_think() -> None:
