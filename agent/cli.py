@@ -1,4 +1,4 @@
-"""The command line. The only module that reaches conversion and evaluation, and that when called."""
+"""The command line: running a profile, checking one, listing plugins. `cli_models` has the commands on models."""
 
 from __future__ import annotations
 
@@ -6,33 +6,23 @@ import json
 import math
 import os
 import sys
-import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
-from agent import __version__, report
+from agent import __version__, cli_models, report
+from agent.cli_console import JsonOption, PluginOption, check_writable, err, out, plain_context
 from agent.discovery import Catalogue, discover
 from agent.errors import UserError
 from agent.files import write_atomically
 from agent.hookspecs import ROLES, Context
 from agent.loop import Tally
-from agent.profile import MAX_SEED, LoadedProfile, choose, find_profile, load_profile
+from agent.profile import MAX_SEED, LoadedProfile, find_profile, load_profile
 from agent.session import Options, check_all, play
 
 EXIT_USER_ERROR = 2
@@ -44,17 +34,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
-
 ProfileOption = Annotated[
     str | None,
     typer.Option("--profile", "-p", help="The profile: a path, or a name in profiles/.", metavar="NAME_OR_PATH"),
 ]
-PluginOption = Annotated[
-    list[Path] | None, typer.Option("--plugin", help="Load a plugin from this file too; may be given again.")
-]
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the same as JSON to this file.")]
 
 
 HELP = (
@@ -105,7 +88,7 @@ def run(
         raise UserError("give a profile to run (--profile doom.yaml), or a command; --help lists them")
     if duration is not None and not math.isfinite(duration):
         raise UserError("--duration must be a number of seconds")
-    _check_writable(report_file)
+    check_writable(report_file)
     loaded = load_profile(find_profile(profile), plugin or [])
     if report_file is not None and report_file.resolve() == loaded.path.resolve():
         raise UserError(f"--report {report_file} would overwrite the profile; name another file")
@@ -163,104 +146,8 @@ def plugins(plugin: PluginOption = None, json_file: JsonOption = None) -> None:
         out.print(table)
 
 
-@app.command()
-def detect(
-    images: Annotated[Path, typer.Argument(metavar="IMAGE_OR_FOLDER", help="An image, or a folder of images.")],
-    model: Annotated[str | None, typer.Option(help="A bundle: its name in models/ or its folder.")] = None,
-    cfg: Annotated[Path | None, typer.Option(help="Or a Darknet cfg ...")] = None,
-    weights: Annotated[Path | None, typer.Option(help="... and its weights.")] = None,
-    names: Annotated[Path | None, typer.Option(help="The class names, one a line; COCO's by default.")] = None,
-    size: Annotated[int | None, typer.Option(min=32, help="The network's input side, pixels.")] = None,
-    engine: Annotated[str | None, typer.Option(help="What runs it: openvino or tensorflow.")] = None,
-    confidence: Annotated[float | None, typer.Option(help="Drop boxes less sure than this.")] = None,
-    resize: Annotated[str | None, typer.Option(help="auto, letterbox or stretch.")] = None,
-    drawn: Annotated[
-        Path | None, typer.Option("--out", help="A folder for the images with their boxes drawn, PNG.")
-    ] = None,
-    json_file: JsonOption = None,
-) -> None:
-    """Detect in an image or a folder of images; draw the boxes and write them as JSON."""
-    from evaluation.detect import detect_images, image_files
-
-    files = image_files(images)
-    _check_writable(json_file)
-    catalogue = discover()
-    given = {
-        "model": model,
-        "cfg": cfg and cfg.resolve(),
-        "weights": weights and weights.resolve(),
-        "names": names and names.resolve(),
-        "size": size,
-        "engine": engine,
-        "confidence": confidence,
-        "resize": resize,
-    }
-    maker = catalogue.with_duty("detector", "model")
-    choice = choose(catalogue, maker, "detect", **{key: value for key, value in given.items() if value is not None})
-    detector = maker.make(choice.settings, _plain_context(Path.cwd()))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
-        task = progress.add_task("detecting", total=len(files))
-        unreadable: list[Path] = []
-        rows = list(detect_images(detector, files, drawn, unreadable, lambda: progress.advance(task)))
-    if json_file is not None:
-        write_atomically(json_file, json.dumps(rows, indent=2) + "\n")
-    table = Table("image", "class", "score", "box (x1 y1 x2 y2)")
-    for row in rows[:20]:
-        name = Path(row["image"]).name
-        for found in row["detections"]:
-            box = " ".join(f"{v:.0f}" for v in found["box"])
-            table.add_row(name, found["class"], f"{found['score']:.2f}", box)
-            name = ""
-        if name:
-            table.add_row(name, "nothing found")
-    out.print(table)
-    if len(rows) > 20:
-        out.print(f"and {len(rows) - 20} more images")
-    if json_file is not None:
-        out.print(f"boxes: {json_file}", style="dim", soft_wrap=True)
-    if drawn is not None:
-        out.print(f"pictures: {drawn}", style="dim", soft_wrap=True)
-    if unreadable:
-        raise UserError(f"these are no images or are damaged: {', '.join(map(str, unreadable))}; the others are done")
-
-
-@app.command()
-def fetch(
-    name: Annotated[str, typer.Argument(help="yolov4, yolov4-tiny, yolov3 or yolov3-tiny.")],
-    to: Annotated[Path | None, typer.Option("--out", help="The bundle's folder; models/NAME by default.")] = None,
-) -> None:
-    """Download official weights into a bundle: checked by sha256, resumed where they broke off."""
-    from conversion import fetch as fetching
-    from engine.models import MODELS
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
-        task = progress.add_task(name, total=None)
-        bundle = fetching.fetch(
-            name,
-            to or MODELS / name,
-            lambda done, total: progress.update(task, completed=done, total=total or None),
-        )
-    out.print(f"{bundle}: the bundle is ready", soft_wrap=True)
-
-
-@app.command()
-def convert(
-    cfg: Annotated[Path, typer.Option(help="The Darknet cfg.")],
-    weights: Annotated[Path, typer.Option(help="Its weights.")],
-    to: Annotated[Path, typer.Option("--out", help="The bundle's folder, such as models/NAME.")],
-    names: Annotated[Path | None, typer.Option(help="The class names, one a line; COCO's by default.")] = None,
-    size: Annotated[
-        int | None, typer.Option(min=32, help="The network's input side, pixels; the cfg's by default.")
-    ] = None,
-) -> None:
-    """Make a bundle of your own Darknet files: checked against each other, with their hashes."""
-    from conversion.bundle import make_bundle
-    from engine.models import ModelFiles, read_names
-
-    files = ModelFiles(cfg, weights, read_names(names) if names else None, (size, size) if size else None)
-    out.print(f"{make_bundle(files, to)}: the bundle is ready", soft_wrap=True)
+for command in cli_models.COMMANDS:
+    app.command()(command)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -303,30 +190,7 @@ def _watch(tally: Tally) -> Live:
 
 
 def _context(loaded: LoadedProfile) -> Context:
-    return _plain_context(loaded.path.resolve().parent)
-
-
-def _plain_context(folder: Path) -> Context:
-    """Return the context of a maker outside a run."""
-    nothing: Callable[[str], None] = lambda reason: None  # noqa: E731
-    return Context(folder=folder, seed=0, live=False, lock_step=True, panic=nothing)
-
-
-def _check_writable(path: Path | None) -> None:
-    """Refuse a file that cannot be written before the work that would be lost.
-
-    :raises UserError: it is a folder, or its folder cannot be made or written.
-    """
-    if path is None:
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise UserError(f"{path}: nothing can be written there: {error.strerror}; name another file") from error
-    if path.is_dir():
-        raise UserError(f"{path}: this is a folder; name a file")
+    return plain_context(loaded.path.resolve().parent)
 
 
 def _plugin_rows(catalogue: Catalogue) -> list[dict[str, Any]]:

@@ -150,8 +150,7 @@ def _load_entry_points(manager: pluggy.PluginManager, sources: dict[str, str]) -
             plugin = entry.load()
         except Exception as error:
             raise UserError(
-                f"the installed plugin {entry.name!r} ({origin}) cannot be loaded: {said(error)}; "
-                "mend or uninstall it"
+                f"the installed plugin {entry.name!r} ({origin}) cannot be loaded: {said(error)}; mend or uninstall it"
             ) from error
         sources[name] = origin
         _register(manager, plugin, name, origin)

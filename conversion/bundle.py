@@ -1,16 +1,27 @@
-"""Making a bundle: models/NAME with the Darknet files, the class names and their hashes."""
+"""Making a bundle: models/NAME with the Darknet files, the class names, what conversion adds, and their hashes.
+
+A bundle is made in a folder beside it, `.NAME.part`, and takes its place when it is complete. What an interrupted
+conversion has finished is there for the next one.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
 import shutil
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from engine.darknet import read_cfg, read_weights
+from engine.darknet import Network, read_cfg, read_weights
 from engine.errors import ModelError
-from engine.models import ModelFiles, class_names, sha256
+from engine.files import sha256, write
+from engine.models import ModelFiles, class_names
+
+BASE = ("network.cfg", "network.weights")
 
 
 def check_out(out: Path) -> None:
@@ -23,41 +34,168 @@ def check_out(out: Path) -> None:
 
 
 def make_bundle(files: ModelFiles, out: Path, source: str = "") -> Path:
-    """Copy the files into a new bundle, after checking that they belong together.
+    """Copy Darknet files into a bundle, after checking that they belong together.
 
     :param out: the bundle's folder; one that is there already is replaced when the new one is complete.
     :param source: where the files came from, for the bundle's card.
     :raises ModelError: a file is missing or wrong, or `out` cannot be written.
     """
-    network = read_cfg(files.cfg, files.size)
-    names = class_names(files, network)
-    read_weights(files.weights, network)
-    check_out(out)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
-            new = Path(temporary) / out.name
-            new.mkdir()
-            shutil.copyfile(files.cfg, new / "network.cfg")
-            shutil.copyfile(files.weights, new / "network.weights")
-            card = {
-                "names": list(names),
-                "size": [network.width, network.height],
-                "anchors": [[list(anchor) for anchor in head.anchors] for head in network.heads],
-                "source": source or f"{files.cfg.name} and {files.weights.name}",
-                "sha256": {name: sha256(new / name) for name in ("network.cfg", "network.weights")},
-            }
-            text = yaml.safe_dump(card, sort_keys=False, allow_unicode=True, default_flow_style=None)
-            (new / "model.yaml").write_text(text, encoding="utf-8")
-            old = Path(temporary) / "old"
-            if out.exists():
-                out.rename(old)
+    return Workshop(files, out, source).finish()
+
+
+class Workshop:
+    """A bundle in the making.
+
+    Files of the bundle at `out`, or of an interrupted conversion, are taken over where they were made of the same cfg,
+    weights and size.
+
+    :raises ModelError: the files do not belong together, or nothing can be written beside `out`.
+    """
+
+    def __init__(self, files: ModelFiles, out: Path, source: str = "") -> None:
+        self.network: Network = read_cfg(files.cfg, files.size)
+        names = class_names(files, self.network)
+        read_weights(files.weights, self.network)
+        check_out(out)
+        self.out = out
+        self.folder = out.parent / f".{out.name}.part"
+        base = {name: sha256(path) for name, path in zip(BASE, (files.cfg, files.weights), strict=True)}
+        self._card: dict[str, Any] = {
+            "names": list(names),
+            "size": [self.network.width, self.network.height],
+            "anchors": [[list(anchor) for anchor in head.anchors] for head in self.network.heads],
+            "source": source or f"{files.cfg.name} and {files.weights.name}",
+            "sha256": dict(base),
+            "steps": {},
+        }
+        with self._writing():
+            out.parent.mkdir(parents=True, exist_ok=True)
+            if not self._take_over(self.folder, move=True):
+                if self.folder.exists():
+                    shutil.rmtree(self.folder)
+                self.folder.mkdir()
+                self._take_over(out, move=False)
+            for name, path in zip(BASE, (files.cfg, files.weights), strict=True):
+                if not (self.folder / name).is_file():
+                    shutil.copyfile(path, self.folder / name)
+            self._write_card()
+
+    def digest(self, *parts: object) -> str:
+        """Return a digest of what a step is made from."""
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    def hash_of(self, name: str) -> str:
+        """Return what a finished file hashes to."""
+        return str(self._card["sha256"][name])
+
+    def has(self, name: str, made_from: str | None = None) -> bool:
+        """Say whether a file is finished, and was made from just this."""
+        steps = self._card["steps"]
+        return name in steps and (made_from is None or steps[name] == made_from) and (self.folder / name).is_file()
+
+    def step(self, name: str, made_from: str, make: Callable[[], bytes]) -> Path:
+        """Make a file of the bundle, unless it is there already and was made from the same.
+
+        :raises ModelError: what `make` raises, or the file cannot be written.
+        """
+        path = self.folder / name
+        if not self.has(name, made_from):
+            content = make()
+            with self._writing():
+                write(path, content)
+                self._add(name, made_from)
+        return path
+
+    def step_folder(self, name: str, made_from: str, make: Callable[[Path], None]) -> Path:
+        """Make a folder of the bundle, as `step` makes a file; `make` fills it."""
+        path = self.folder / name
+        marker = f"{name}/"
+        if self._card["steps"].get(marker) == made_from and path.is_dir():
+            return path
+        temporary = self.folder / f".{name}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        make(temporary)
+        with self._writing():
+            shutil.rmtree(path, ignore_errors=True)
+            temporary.rename(path)
+            for file in sorted(path.rglob("*")):
+                if file.is_file():
+                    self._card["sha256"][file.relative_to(self.folder).as_posix()] = sha256(file)
+            self._card["steps"][marker] = made_from
+            self._write_card()
+        return path
+
+    def note(self, key: str, value: Any) -> None:
+        """Write something down in the bundle's card."""
+        self._card[key] = value
+        with self._writing():
+            self._write_card()
+
+    def finish(self) -> Path:
+        """Put the bundle in its place and return it."""
+        old = self.out.parent / f".{self.out.name}.old"
+        with self._writing():
+            shutil.rmtree(old, ignore_errors=True)
+            if self.out.exists():
+                self.out.rename(old)
             try:
-                new.rename(out)
+                self.folder.rename(self.out)
             except OSError:
                 if old.exists():
-                    old.rename(out)
+                    old.rename(self.out)
                 raise
-    except OSError as error:
-        raise ModelError(f"{out}: the bundle cannot be written: {error.strerror or error}") from error
-    return out
+        shutil.rmtree(old, ignore_errors=True)
+        return self.out
+
+    def _add(self, name: str, made_from: str) -> None:
+        self._card["sha256"][name] = sha256(self.folder / name)
+        self._card["steps"][name] = made_from
+        self._write_card()
+
+    def _write_card(self) -> None:
+        text = yaml.safe_dump(self._card, sort_keys=False, allow_unicode=True, default_flow_style=None)
+        write(self.folder / "model.yaml", text.encode())
+
+    def _take_over(self, folder: Path, move: bool) -> bool:
+        """Take the finished files of a bundle made of the same; say whether it was one."""
+        try:
+            card = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
+            hashes, steps = dict(card["sha256"]), dict(card.get("steps") or {})
+            same = card["size"] == self._card["size"] and card["names"] == self._card["names"]
+            same = same and all(hashes[name] == self._card["sha256"][name] for name in BASE)
+        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+            return False
+        if not same:
+            return False
+        kept = {name for name in hashes if (folder / name).is_file() and sha256(folder / name) == hashes[name]}
+        if not move:
+            for name in kept:
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                _link(folder / name, self.folder / name)
+        self._card["sha256"] |= {name: hashes[name] for name in kept}
+        self._card["steps"] = {
+            name: step
+            for name, step in steps.items()
+            if name in kept or (name.endswith("/") and (folder / name).is_dir())
+        }
+        self._card |= {key: value for key, value in card.items() if key not in self._card}
+        return True
+
+    @contextlib.contextmanager
+    def _writing(self) -> Any:
+        """Turn a full disk into a sentence, with nothing left behind; the old bundle stays as it is."""
+        try:
+            yield
+        except (OSError, ModelError) as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if isinstance(error, ModelError):
+                raise
+            raise ModelError(f"{self.out}: the bundle cannot be written: {error.strerror or error}") from error
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name, which costs no space; copy it where that cannot be."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

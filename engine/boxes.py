@@ -17,6 +17,10 @@ from engine.darknet import Head, Network
 Rows = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]
 """Boxes (n, 4) xyxy, scores (n,), class ids (n,)."""
 
+MOST_ROWS = 8192
+"""Rows that suppression looks at, the best of them: its time grows with their square, and an untrained network or a
+threshold of next to nothing gives a hundred thousand."""
+
 
 class Decoder:
     """Turns the raw heads of one network into rows.
@@ -39,8 +43,13 @@ class Decoder:
     def decode(self, outputs: Sequence[NDArray[np.float32]]) -> Rows:
         """Return the rows, best first.
 
-        :param outputs: the raw heads, each (h, w, anchors * (5 + classes)), in the order of the cfg.
+        :param outputs: the raw heads, each (h, w, anchors * (5 + classes)), in the order of the cfg; or what a graph
+            with a back gives, boxes (n, 4) and scores (n, classes).
         """
+        if outputs[0].ndim == 2:
+            candidates, table = outputs
+            row, class_id = np.nonzero(table > self._threshold)
+            return suppress((candidates[row], table[row, class_id], class_id.astype(np.int32)), self._nms)
         parts = [
             self._decode_head(head, floor, raw)
             for head, floor, raw in zip(self._heads, self._floors, outputs, strict=True)
@@ -78,6 +87,9 @@ def suppress(rows: Rows, iou: float) -> Rows:
     boxes, scores, classes = rows
     if len(boxes) < 2:
         return rows
+    if len(boxes) > MOST_ROWS:
+        best = np.argpartition(-scores, MOST_ROWS)[:MOST_ROWS]
+        boxes, scores, classes = boxes[best], scores[best], classes[best]
     corners_sizes = np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1)
     # The threshold has been applied; here every score counts.
     kept = cv2.dnn.NMSBoxesBatched(corners_sizes.tolist(), scores.tolist(), classes.tolist(), 0.0, iou)

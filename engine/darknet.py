@@ -24,6 +24,8 @@ from engine.errors import ModelError
 
 ACTIVATIONS = frozenset({"linear", "leaky", "mish", "logistic", "relu", "swish"})
 BN_EPSILON = 1e-5
+EMPTY = -8.0
+"""An objectness, before the sigmoid, that is next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,8 @@ class Network:
     channels: int
     layers: tuple[Layer, ...]
     letter_box: bool = False
+    text: str = ""
+    """The cfg as it stands in its file."""
 
     @property
     def convolutions(self) -> tuple[Convolution, ...]:
@@ -206,7 +210,7 @@ def parse_cfg(text: str, path: str = "<cfg>", size: tuple[int, int] | None = Non
         if resolve is None:
             raise section.error(f"is not a layer of YOLOv3 or YOLOv4; known are {', '.join(_RESOLVERS)}")
         layers.append(resolve(section, index, _Shapes(layers, (height, width, channels), section)))
-    network = Network(path, width, height, channels, tuple(layers), bool(net.whole("letter_box", 0)))
+    network = Network(path, width, height, channels, tuple(layers), bool(net.whole("letter_box", 0)), text)
     _check_heads(network, net)
     return network
 
@@ -282,10 +286,12 @@ def write_weights(path: Path, network: Network, weights: Weights) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
-def random_weights(network: Network, seed: int) -> Weights:
+def random_weights(network: Network, seed: int, empty: bool = False) -> Weights:
     """Return weights that keep activations within bounds: for tests and for timing.
 
     Kernels have the variance 1 / fan-in, so that residual sums do not grow without bound.
+
+    :param empty: bias every head against objects, so that there are about as few boxes as a real network finds.
     """
     rng = np.random.default_rng(seed)
     arrays = []
@@ -301,6 +307,12 @@ def random_weights(network: Network, seed: int) -> Weights:
             }
         entry["kernel"] = rng.normal(0, fan_in**-0.5, convolution.kernel_shape)
         arrays.append({name: array.astype(np.float32) for name, array in entry.items()})
+    if empty:
+        order = {convolution.index: i for i, convolution in enumerate(network.convolutions)}
+        for head in network.heads:
+            (source,) = network.layers[head.index].inputs
+            if source in order:
+                arrays[order[source]]["beta"][4 :: 5 + head.classes] = EMPTY
     return Weights(arrays)
 
 

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.coco import COCO_NAMES
-from engine.darknet import Network, read_cfg, read_weights
+from engine.darknet import Network, check_weights, read_cfg
 from engine.engine import Model
 from engine.errors import ModelError
-
-COMMAND = "uv run agent.py" if os.environ.get("UV") else "python agent.py"
-"""How whoever reads a message started this, and can start the remedy."""
+from engine.files import COMMAND, sha256
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "models"
@@ -40,6 +38,8 @@ class Card(BaseModel):
     size: tuple[int, int]
     source: str = ""
     sha256: dict[str, str]
+    steps: dict[str, str] = Field(default_factory=dict)
+    """What each file that conversion added was made from: a digest, by the file's name."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class ModelFiles:
     weights: Path
     names: tuple[str, ...] | None = None
     size: tuple[int, int] | None = None
+    folder: Path | None = None
+    """The bundle's."""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    """What the bundle's files hash to."""
 
 
 def find(name: str, folder: Path | None = None) -> ModelFiles:
@@ -83,7 +87,8 @@ def load(files: ModelFiles, size: tuple[int, int] | None = None) -> tuple[Model,
     """
     network = read_cfg(files.cfg, size or files.size)
     names = class_names(files, network)
-    return Model(network, read_weights(files.weights, network)), names
+    check_weights(files.weights, network)
+    return Model(network, files.weights, files.folder, files.sha256), names
 
 
 def class_names(files: ModelFiles, network: Network) -> tuple[str, ...]:
@@ -119,20 +124,22 @@ def read_names(path: Path) -> tuple[str, ...]:
     return names
 
 
-def sha256(path: Path) -> str:
-    """Return a file's sha256, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def read_card(folder: Path) -> Card:
+    """Read a bundle's model.yaml.
 
-
-def _bundle(folder: Path) -> ModelFiles:
+    :raises ModelError: it is not one.
+    """
     path = folder / "model.yaml"
     try:
         data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        card = Card.model_validate(data)
+        return Card.model_validate(data)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
         first = str(error).splitlines()[0]
         raise ModelError(f"{path}: the bundle's card cannot be read ({first}); make the bundle again") from error
+
+
+def _bundle(folder: Path) -> ModelFiles:
+    card = read_card(folder)
     for name in ("network.cfg", "network.weights"):
         file = folder / name
         if not file.is_file():
@@ -142,4 +149,5 @@ def _bundle(folder: Path) -> ModelFiles:
                 f"{file}: the file is not the one the bundle was made with (sha256 differs from model.yaml); "
                 "make the bundle again"
             )
-    return ModelFiles(folder / "network.cfg", folder / "network.weights", card.names, card.size)
+    cfg, weights = folder / "network.cfg", folder / "network.weights"
+    return ModelFiles(cfg, weights, card.names, card.size, folder, card.sha256)

@@ -46,6 +46,27 @@ class ChannelGroup(keras.layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "groups": self.groups, "group": self.group}
 
 
+@keras.saving.register_keras_serializable("reticle")
+class YoloHead(keras.layers.Layer):  # type: ignore[misc]
+    """Darknet's [yolo]: gives its input, and keeps the cfg with the model wherever that is saved."""
+
+    def __init__(self, cfg: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cfg = cfg
+
+    def call(self, x: Any) -> Any:
+        """Return the input."""
+        return x
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the same shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what makes the layer again."""
+        return {**super().get_config(), "cfg": self.cfg}
+
+
 def build(network: Network, weights: Weights) -> keras.Model:
     """Return the Keras model with its weights set."""
     model = build_untrained(network)
@@ -63,7 +84,10 @@ def build_untrained(network: Network) -> keras.Model:
 
     for layer in network.layers:
         outputs.append(_LAYERS[layer.kind](layer, [output(i) for i in layer.inputs]))
-    heads = [outputs[head.index] for head in network.heads]
+    heads = [
+        YoloHead("" if i else network.text, name=f"yolo_{head.index}")(outputs[head.index])
+        for i, head in enumerate(network.heads)
+    ]
     return keras.Model(image, heads, name="yolo")
 
 

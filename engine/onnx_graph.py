@@ -1,7 +1,7 @@
 """The Keras network as an ONNX graph: NCHW, batch norm folded, layers named as Keras names them.
 
 It walks the functional model, so it needs no inference library and works on any Keras backend. Input
-`image` is float32 (1, 3, height, width), RGB, 0 to 1; outputs are `head_0`, `head_1`, ... in NCHW.
+`image` is float32 (batch, 3, height, width), RGB, 0 to 1; outputs are `head_0`, `head_1`, ... in NCHW.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from engine.errors import ModelError
-from engine.network import ChannelGroup
+from engine.network import ChannelGroup, YoloHead
 
-OPSET = 17
+OPSET = 19
+"""The first whose QuantizeLinear takes float16, which TensorRT wants of a graph in half precision."""
+IR_VERSION = 9
 
 
-def to_onnx(model: keras.Model) -> onnx.ModelProto:
+def to_onnx(model: keras.Model, batch: int | str = 1) -> onnx.ModelProto:
     """Return the ONNX model.
 
+    :param batch: pictures in a batch; a name makes it dynamic.
     :raises ModelError: the model has a layer that a YOLO network does not.
     """
     graph = _Graph()
@@ -40,11 +43,11 @@ def to_onnx(model: keras.Model) -> onnx.ModelProto:
     for i, tensor in enumerate(model.outputs):
         graph.add("Identity", [names[id(tensor)]], f"head_{i}")
         _, h, w, c = tensor.shape
-        outputs.append(helper.make_tensor_value_info(f"head_{i}", TensorProto.FLOAT, [1, c, h, w]))
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, channels, height, width])
+        outputs.append(helper.make_tensor_value_info(f"head_{i}", TensorProto.FLOAT, [batch, c, h, w]))
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, channels, height, width])
     proto = helper.make_graph(graph.nodes, "yolo", [image], outputs, graph.constants)
     opsets = [helper.make_opsetid("", OPSET)]
-    return helper.make_model(proto, opset_imports=opsets, ir_version=9, producer_name="reticle")
+    return helper.make_model(proto, opset_imports=opsets, ir_version=IR_VERSION, producer_name="reticle")
 
 
 class _Graph:
@@ -101,6 +104,10 @@ def _batch_norm(graph: _Graph, layer: Any, inputs: list[str]) -> str:
     return inputs[0]  # the convolution before it has taken it in
 
 
+def _head(graph: _Graph, layer: Any, inputs: list[str]) -> str:
+    return inputs[0]
+
+
 def _padding(graph: _Graph, layer: Any, inputs: list[str]) -> str:
     (top, bottom), (left, right) = layer.padding
     name = f"{inputs[0]}:padded"
@@ -122,9 +129,21 @@ def _activation(graph: _Graph, layer: Any, inputs: list[str]) -> str:
     if kind == "silu":
         return graph.add("Mul", [x, graph.add("Sigmoid", [x], f"{name}.sigmoid")], name)
     if kind == "mish":
-        softplus = graph.add("Softplus", [x], f"{name}.softplus")
-        return graph.add("Mul", [x, graph.add("Tanh", [softplus], f"{name}.tanh")], name)
+        return _mish(graph, name, x)
     raise ModelError(f"the layer {name} has the activation {kind}, which has no ONNX form here")
+
+
+def _mish(graph: _Graph, name: str, x: str) -> str:
+    """Mish in a form that runtimes fuse into the convolution before it: x u / (2 - u) with u = s (2 - s).
+
+    With s the sigmoid of x it is x tanh(softplus(x)): tanh(ln(1 + e^x)) = ((1 + e^x)^2 - 1) / ((1 + e^x)^2 + 1),
+    and (1 + e^x)^-1 = 1 - s. As Softplus and Tanh it stays a kernel of its own in TensorRT.
+    """
+    two = graph.constant(f"{name}.two", np.float32(2))
+    s = graph.add("Sigmoid", [x], f"{name}.s")
+    u = graph.add("Mul", [s, graph.add("Sub", [two, s], f"{name}.2-s")], f"{name}.u")
+    xu = graph.add("Mul", [x, u], f"{name}.xu")
+    return graph.add("Div", [xu, graph.add("Sub", [two, u], f"{name}.2-u")], name)
 
 
 def _pool(graph: _Graph, layer: Any, inputs: list[str]) -> str:
@@ -174,4 +193,5 @@ _EMITTERS: dict[type, Callable[[_Graph, Any, list[str]], str]] = {
     ChannelGroup: _group,
     keras.layers.Concatenate: _concatenate,
     keras.layers.Add: _add,
+    YoloHead: _head,
 }

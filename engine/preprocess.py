@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -15,18 +15,22 @@ GREY = 127
 
 _SCALE = np.float32(1 / 255)
 _BGR_TO_RGB = (2, 0, 1, 1, 0, 2)
+_DROP_ALPHA = (0, 0, 1, 1, 2, 2)
 
 
 class Preprocessor:
     """Writes frames into an engine's input, and maps boxes back.
 
-    :param target: the engine's input, float32 (1, height, width, 3) or (1, 3, height, width).
+    :param target: the engine's input: float32 (1, height, width, 3) or (1, 3, height, width), RGB, 0 to 1; or
+        uint8 (1, height, width, 3 or 4), BGR or BGRA, where the graph does the rest.
     :param resize: `letterbox` keeps the picture's proportions and fills the rest with grey; `stretch`
         fills the input.
     """
 
-    def __init__(self, target: NDArray[np.float32], layout: str, resize: Resize) -> None:
+    def __init__(self, target: NDArray[Any], layout: str, resize: Resize) -> None:
         self._target = target[0]
+        self.run = self._run_bytes if target.dtype == np.uint8 else self._run
+        """Write one frame, uint8 (height, width, 3) BGR or (height, width, 4) BGRA, into the input."""
         planar = layout == "NCHW"
         self._height, self._width = target.shape[2:4] if planar else target.shape[1:3]
         self._resize = resize
@@ -35,11 +39,11 @@ class Preprocessor:
         self._mixed = list(self._rgb) if planar else [self._rgb]
         self._source: tuple[int, ...] = ()
         self._canvas = np.zeros((self._height, self._width, 3), np.uint8)
+        self._dropped = self._canvas
         self._place = (0, 0, self._width, self._height)
         self._scale = (1.0, 1.0)
 
-    def run(self, pixels: NDArray[np.uint8]) -> None:
-        """Write one frame, uint8 (height, width, 3) BGR or (height, width, 4) BGRA, into the input."""
+    def _run(self, pixels: NDArray[np.uint8]) -> None:
         if pixels.shape != self._source:
             self._plan(pixels.shape)
         if pixels.shape[:2] != (self._height, self._width):
@@ -49,6 +53,20 @@ class Preprocessor:
             pixels = self._canvas
         cv2.mixChannels([pixels], self._mixed, _BGR_TO_RGB)
         np.multiply(self._rgb, _SCALE, out=self._target)
+
+    def _run_bytes(self, pixels: NDArray[np.uint8]) -> None:
+        if pixels.shape != self._source:
+            self._plan(pixels.shape)
+        target = self._target
+        if pixels.shape[2] == 4 and target.shape[2] == 3:  # before the resize, which then has less to do
+            cv2.mixChannels([pixels], [self._dropped], _DROP_ALPHA)
+            pixels = self._dropped
+        if pixels.shape[:2] == (self._height, self._width):
+            np.copyto(target, pixels)
+        else:
+            left, top, width, height = self._place
+            part = target[top : top + height, left : left + width]
+            cv2.resize(pixels, (width, height), dst=part, interpolation=cv2.INTER_LINEAR)
 
     def to_frame(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return boxes in pixels of the frame last written, cut at its edges.
@@ -75,3 +93,6 @@ class Preprocessor:
         self._place = (left, top, new_width, new_height)
         self._scale = (width / new_width, height / new_height)
         self._canvas = np.full((self._height, self._width, shape[2]), GREY, np.uint8)
+        self._dropped = np.empty((height, width, 3), np.uint8)
+        if self._target.dtype == np.uint8:
+            self._target[...] = GREY  # what a letterbox leaves free

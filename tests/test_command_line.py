@@ -351,7 +351,5 @@ def test_doom_imports_no_inference_library() -> None:
         "heavy = {'tensorflow', 'keras', 'openvino', 'onnx', 'scipy', 'jax', 'torch', 'pynput'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    code = code.replace(
-        "main()\nheavy", "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\nheavy"
-    )
+    code = code.replace("main()\nheavy", "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\nheavy")
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)

@@ -41,9 +41,7 @@ MIN_VISIBLE_SHARE = 0.2
 class Settings(PluginSettings):
     """Which game, and how it looks."""
 
-    scenario: str = Field(
-        "defend_the_center", description="A scenario that ships with ViZDoom, or the path of a .cfg."
-    )
+    scenario: str = Field("defend_the_center", description="A scenario that ships with ViZDoom, or the path of a .cfg.")
     resolution: Literal["320x240", "640x480", "800x600", "1024x768", "1280x720", "1920x1080"] = Field(
         "640x480", description="The picture's size, pixels."
     )
@@ -163,9 +161,7 @@ class DoomCapture:
         button = vzd.Button
         game.set_available_buttons([button.TURN_LEFT_RIGHT_DELTA, button.LOOK_UP_DOWN_DELTA, button.ATTACK])
         variable = vzd.GameVariable
-        game.set_available_game_variables(
-            [variable.KILLCOUNT, variable.SELECTED_WEAPON, variable.SELECTED_WEAPON_AMMO]
-        )
+        game.set_available_game_variables([variable.KILLCOUNT, variable.SELECTED_WEAPON, variable.SELECTED_WEAPON_AMMO])
 
     def _begin(self) -> None:
         seed = self._seed + len(self.episodes)

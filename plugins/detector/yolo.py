@@ -33,13 +33,25 @@ class Settings(PluginSettings):
         None,
         description="The network's input, a side or width and height, pixels; the model's own by default.",
     )
-    engine: str = Field("openvino", description="What runs the network: `openvino` or `tensorflow`.")
-    precision: Literal["fp32", "fp16", "int8"] = Field(
-        "fp32", description="The numbers the engine computes with: `fp32`; others are not in this version yet."
+    engine: str = Field(
+        "openvino",
+        description="What runs the network: `openvino`, `onnx`, `tensorflow`, `tensorrt`, `tensorrt-rtx`, with a "
+        "device where it has several (`openvino:gpu`, `onnx:cuda`, `tensorflow:xla`), or `auto`: the fastest that is "
+        "installed and agrees with the FP32 reference.",
+    )
+    precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
+        "auto",
+        description="The numbers the engine computes with: `fp32`, `fp16`, `int8`; `auto` is fp32, or with `engine: "
+        "auto` whichever is fastest.",
     )
     confidence: float = Field(0.25, gt=0, lt=1, description="Boxes less sure than this are dropped.")
     nms: float = Field(
         0.45, gt=0, le=1, description="Of two boxes of a class that overlap by more IoU than this, one goes."
+    )
+    prepare: Literal["auto", "graph", "host"] = Field(
+        "auto",
+        description="Where pixels are prepared and boxes decoded: in the engine's `graph` or on the `host`; `auto` is "
+        "what measured faster for the engine.",
     )
     resize: Literal["auto", "letterbox", "stretch"] = Field(
         "auto",
@@ -63,34 +75,31 @@ class YoloDetector:
     """
 
     def __init__(self, settings: Settings, context: Context) -> None:
-        from engine.boxes import Decoder
-        from engine.engine import load_engine
+        from engine.choice import resolve
         from engine.errors import ModelError
         from engine.models import load
-        from engine.preprocess import Preprocessor
+        from engine.pipeline import Pipeline
 
         try:
             model, self.names = load(_files(settings, context), _size(settings))
-            self._engine = load_engine(settings.engine, model)
+            engine, precision = resolve(settings.engine, model, settings.precision)
+            self._pipeline = Pipeline(
+                model, engine, precision, settings.confidence, settings.nms, settings.resize, settings.prepare
+            )
         except ModelError as error:
             raise UserError(str(error)) from error
-        letterbox = model.network.letter_box if settings.resize == "auto" else settings.resize == "letterbox"
-        self._preprocessor = Preprocessor(
-            self._engine.input, self._engine.layout, "letterbox" if letterbox else "stretch"
-        )
-        self._decoder = Decoder(model.network, settings.confidence, settings.nms)
-        self._engine.infer()  # the first run of most runtimes is slow
 
     def detect(self, frame: Frame) -> Detections:
         """Return the boxes in the frame, best first."""
-        self._preprocessor.run(frame.pixels)
+        pipeline = self._pipeline
+        pipeline.prepare(frame.pixels)
         frame.preprocessed_ns = time.perf_counter_ns()
-        heads = self._engine.infer()
+        outputs = pipeline.infer()
         frame.inferred_ns = time.perf_counter_ns()
-        boxes, scores, classes = self._decoder.decode(heads)
+        boxes, scores, classes = pipeline.boxes(outputs)
         if not len(boxes):
             return Detections.empty()
-        return Detections(self._preprocessor.to_frame(boxes), scores.astype(np.float32, copy=False), classes)
+        return Detections(boxes, scores.astype(np.float32, copy=False), classes)
 
 
 def check(settings: Settings, context: Context) -> None:
@@ -108,14 +117,14 @@ def check(settings: Settings, context: Context) -> None:
         network = read_cfg(files.cfg, _size(settings) or files.size)
         class_names(files, network)
         check_weights(files.weights, network)
-        check_engine(settings.engine)
+        check_engine(settings.engine, "fp32" if settings.precision == "auto" else settings.precision)
     except ModelError as error:
         raise UserError(str(error)) from error
-    if settings.precision != "fp32":
-        raise UserError(f"the engine {settings.engine} computes at fp32 in this version, not {settings.precision}")
 
 
 def _files(settings: Settings, context: Context) -> ModelFiles:
+    from dataclasses import replace
+
     from engine.models import ModelFiles, find, read_names
 
     names = read_names(context.path(settings.names)) if settings.names is not None else None
@@ -124,7 +133,7 @@ def _files(settings: Settings, context: Context) -> ModelFiles:
         assert settings.weights is not None
         return ModelFiles(context.path(settings.cfg), context.path(settings.weights), names)
     files = find(settings.model, context.folder)
-    return files if names is None else ModelFiles(files.cfg, files.weights, names, files.size)
+    return files if names is None else replace(files, names=names)
 
 
 def _size(settings: Settings) -> tuple[int, int] | None:

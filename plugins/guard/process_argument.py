@@ -16,9 +16,7 @@ from plugins.guard.polling import Polled
 class Settings(PluginSettings):
     """Which process, and what it must have been started with."""
 
-    process: str = Field(
-        min_length=1, description="The process's name, with or without .exe, in upper or lower case."
-    )
+    process: str = Field(min_length=1, description="The process's name, with or without .exe, in upper or lower case.")
     argument: str = Field(min_length=1, description="The argument that must be on its command line.")
     interval_s: float = Field(1.0, gt=0, le=10, description="How often processes are listed, seconds.")
 

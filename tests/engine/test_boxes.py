@@ -58,9 +58,7 @@ def test_decodes_as_darknet_does(threshold: float) -> None:
     boxes, scores, classes = Decoder(network, threshold, nms=1.0).decode(outputs)
     assert (boxes.dtype, scores.dtype, classes.dtype) == (np.float32, np.float32, np.int32)
     expected = sorted(plainly(network, outputs, threshold))
-    actual = sorted(
-        (int(c), float(s), *(float(v) for v in b)) for b, s, c in zip(boxes, scores, classes, strict=True)
-    )
+    actual = sorted((int(c), float(s), *(float(v) for v in b)) for b, s, c in zip(boxes, scores, classes, strict=True))
     assert len(actual) == len(expected) > 10
     np.testing.assert_allclose(sorted(map(sum, actual)), sorted(map(sum, expected)), atol=0.3)
     by_score = sorted(actual, key=lambda row: (row[0], row[1]))

@@ -108,9 +108,7 @@ def test_show_opens_a_window_with_what_was_found(display: str) -> None:
     shot = np.zeros((1, 1, 3), np.uint8)
     try:
         deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and not (
-            shot.shape == (96, 128, 3) and (shot[90, 5] == (200, 40, 90)).all()
-        ):
+        while time.monotonic() < deadline and not (shot.shape == (96, 128, 3) and (shot[90, 5] == (200, 40, 90)).all()):
             time.sleep(0.05)
             try:
                 capture = MssCapture(MssSettings(window="Reticle"), context())

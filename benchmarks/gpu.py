@@ -1,0 +1,129 @@
+"""ONNX Runtime on an NVIDIA card: a host frame to host boxes, against the network alone on the card.
+
+`uv run --extra onnx-gpu -m benchmarks.gpu CFG_FOLDER [--out FILE.json]` times yolov4-tiny and yolov4 at 416 and 608 in
+fp16, with random weights where there are no others, since time does not depend on them. "Alone" is the network without
+front and back, its input and outputs left on the card, as a CUDA graph. The three of a row are timed in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("KERAS_BACKEND", "openvino")
+
+with contextlib.suppress(ImportError):
+    import torch  # noqa: F401  # where it is, ONNX Runtime finds CUDA's libraries by it
+
+import numpy as np
+import onnxruntime
+
+from engine.boxes import Decoder
+from engine.cuda import Buffer, checked, runtime
+from engine.darknet import random_weights, read_cfg
+from engine.engine import Ends, Model
+from engine.graphs import graph, with_ends
+from engine.onnx_ends import Front
+from engine.onnx_engine import OnnxEngine, provider_options
+
+RUNS = 300
+BURST = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cfgs", type=Path)
+    parser.add_argument("--names", nargs="*", default=["yolov4-tiny", "yolov4"])
+    parser.add_argument("--sizes", nargs="*", type=int, default=[416, 608])
+    parser.add_argument("--precisions", nargs="*", default=["fp16", "fp32"])
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    rows = []
+    for name in args.names:
+        for size in args.sizes:
+            network = read_cfg(args.cfgs / f"{name}.cfg", (size, size))
+            model = Model(network, random_weights(network, 0, empty=True))
+            for precision in args.precisions:
+                rows.append({"model": name, "size": size, "precision": precision, **measure(model, precision)})
+                print(json.dumps(rows[-1]), flush=True)
+                if args.out:
+                    args.out.write_text(json.dumps(rows, indent=1))
+
+
+def measure(model: Model, precision: Any) -> dict[str, Any]:
+    """Return p50 in ms of the network alone, and of the whole with pixels and boxes on the host or in the graph."""
+    network = model.network
+    pixels = np.random.default_rng(0).integers(0, 255, (network.height, network.width, 3), np.uint8)
+    proto = graph(model, precision)
+    alone = _alone(with_ends(proto, model, Ends()), precision)
+    stages: dict[str, Any] = {"alone": alone}
+    ends = {
+        "front+back": Ends(Front(network.height, network.width), True),
+        "front": Ends(Front(network.height, network.width), False),
+        "host": Ends(),
+    }
+    decoder = Decoder(network, 0.25, 0.45)
+    for name, wanted in ends.items():
+        stages[name] = _whole(OnnxEngine(with_ends(proto, model, wanted), "cuda", precision=precision), decoder, pixels)
+        if name == "front+back":
+            engine = OnnxEngine(with_ends(proto, model, wanted), "cuda", precision=precision)
+            stages["front+back, no boxes"] = engine.infer
+    times: dict[str, list[float]] = {name: [] for name in stages}
+    for _ in range(RUNS // BURST):
+        for name, run in stages.items():
+            for i in range(BURST + 2):
+                start = time.perf_counter_ns()
+                run()
+                if i >= 2:
+                    times[name].append((time.perf_counter_ns() - start) / 1e6)
+    p50 = {name: round(float(np.median(values)), 4) for name, values in times.items()}
+    p99 = {name: round(float(np.percentile(values, 99)), 4) for name, values in times.items()}
+    return {"p50_ms": p50, "p99_ms": p99, "whole_over_alone": round(p50["front+back"] / p50["alone"], 3)}
+
+
+def _whole(engine: OnnxEngine, decoder: Decoder, pixels: Any) -> Any:
+    from engine.preprocess import Preprocessor
+
+    preprocessor = Preprocessor(engine.input, engine.layout, "stretch")
+
+    def run() -> None:
+        preprocessor.run(pixels)
+        boxes, _, _ = decoder.decode(engine.infer())
+        if len(boxes):
+            preprocessor.to_frame(boxes)
+
+    return run
+
+
+def _alone(onnx: bytes, precision: Any) -> Any:
+    """Return what runs the network with everything on the card, and waits for it."""
+    cudart = runtime()
+    stream = checked(cudart, cudart.cudaStreamCreate())
+    provider = ("CUDAExecutionProvider", provider_options(precision, stream))
+    session = onnxruntime.InferenceSession(onnx, providers=[provider])
+    (first,) = session.get_inputs()
+    binding = session.io_binding()
+    source = Buffer(cudart, tuple(first.shape), np.float32)
+    binding.bind_input(first.name, "cuda", 0, np.float32, first.shape, source.device)
+    kept = [source]
+    for output in session.get_outputs():
+        kept.append(Buffer(cudart, tuple(output.shape), np.float32))
+        binding.bind_output(output.name, "cuda", 0, np.float32, output.shape, kept[-1].device)
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+
+    def run() -> None:
+        session.run_with_iobinding(binding, options)
+        checked(cudart, cudart.cudaStreamSynchronize(stream))
+        assert kept
+
+    return run
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""Calibration: what range each activation has on real pictures, in one pass and constant memory.
+
+Each tensor that a convolution reads is given out by the float network, and counted in a histogram; thresholds are
+chosen from the histograms afterwards, by any method, without looking at the pictures again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from conversion.histogram import Histogram
+from conversion.pictures import UNFIT_SHARE, Pictures, unfit
+from conversion.quantization import (
+    FORMS,
+    IMAGE,
+    Form,
+    Range,
+    Site,
+    asymmetric_codes,
+    quantized_weights,
+    sites,
+    symmetric_scale,
+)
+from conversion.thresholds import METHODS, Method, choose
+from engine.errors import ModelError
+from engine.openvino_engine import OpenVinoEngine
+from engine.preprocess import Preprocessor, Resize
+
+Progress = Callable[[int, int], None]
+"""Called with pictures done and pictures in all."""
+
+WHOLE_IMAGE = Range(0.0, 1.0)
+"""The image's range is known: uint8 codes from 0 to 1 are the very pixels."""
+
+
+@dataclass
+class Calibration:
+    """What was counted, and in what."""
+
+    sites: list[Site]
+    histograms: dict[str, Histogram]
+    pictures: int = 0
+    left_out: list[str] = field(default_factory=list)
+    digest: str = ""
+    """Of the pictures' pixels."""
+
+    def ranges(self, method: Method, form: Form) -> dict[str, Range]:
+        """Return every site's range by a method."""
+        chosen = {}
+        for site in self.sites:
+            merged = Histogram.sum([self.histograms[tensor] for tensor in site.observed if tensor != IMAGE])
+            chosen[site.name] = WHOLE_IMAGE if IMAGE in site.tensors else choose(merged, method, form)
+        return chosen
+
+    def to_json(self, made_from: Mapping[str, Any]) -> str:
+        """Return every threshold and what they were made from, as calibration.json keeps them."""
+        rows: dict[str, Any] = {site.name: {"tensors": site.tensors, "observed": site.observed} for site in self.sites}
+        for form in FORMS:
+            for method in METHODS:
+                for name, span in self.ranges(method, form).items():
+                    rows[name].setdefault(form, {})[method] = [span.low, span.high]
+        made = {**made_from, "pictures": self.pictures, "left_out": self.left_out, "pictures_sha256": self.digest}
+        return json.dumps({"made_from": made, "sites": rows}, indent=1) + "\n"
+
+
+def calibrate(
+    model: onnx.ModelProto, pictures: Pictures, resize: Resize, progress: Progress, anything: bool = False
+) -> Calibration:
+    """Run the float network on pictures and count its activations.
+
+    :param anything: take pictures that show nothing, or noise, all the same: to see what that does.
+    :raises ModelError: a picture cannot be read, or too many of them are unfit.
+    """
+    found = sites(model)
+    observed = [tensor for site in found for tensor in site.observed if tensor != IMAGE]
+    result = Calibration(found, {tensor: Histogram() for tensor in observed})
+    digest = hashlib.sha256()
+    for pixels, values in _activations(model, observed, _fit(pictures, result, anything), resize):
+        digest.update(pixels.tobytes())
+        for tensor, value in values.items():
+            result.histograms[tensor].add(value)
+        result.pictures += 1
+        progress(result.pictures + len(result.left_out), len(pictures))
+    result.digest = digest.hexdigest()
+    return result
+
+
+def _fit(pictures: Pictures, result: Calibration, anything: bool) -> Iterator[NDArray[np.uint8]]:
+    """Yield the pictures that calibration can use; give up when too many cannot."""
+    for name, picture in pictures.each():
+        reason = "" if anything else unfit(picture)
+        if not reason:
+            yield picture
+            continue
+        result.left_out.append(name)
+        if len(result.left_out) > UNFIT_SHARE * len(pictures):
+            raise ModelError(
+                f"{pictures.source}: {name} {reason}, as do {len(result.left_out) - 1} before it: thresholds made on "
+                "such pictures cost accuracy; give pictures of the kind that the agent will see"
+            )
+
+
+def _activations(
+    model: onnx.ModelProto, tensors: list[str], pictures: Iterator[NDArray[np.uint8]], resize: Resize
+) -> Iterator[tuple[NDArray[np.uint8], dict[str, NDArray[np.float32]]]]:
+    tapped = onnx.ModelProto()
+    tapped.CopyFrom(model)
+    del tapped.graph.output[:]
+    tapped.graph.output.extend(helper.make_tensor_value_info(tensor, TensorProto.FLOAT, None) for tensor in tensors)
+    engine = OpenVinoEngine(tapped.SerializeToString())
+    preprocessor = Preprocessor(engine.input, engine.layout, resize)
+    for picture in pictures:
+        preprocessor.run(picture)
+        outputs = engine.infer()
+        # The engine gives heads channels last; the order does not matter to a histogram, and is put back for means.
+        yield picture, {t: output.transpose(2, 0, 1) for t, output in zip(tensors, outputs, strict=True)}
+
+
+def corrected_biases(
+    model: onnx.ModelProto,
+    ranges: Mapping[str, Range],
+    form: Form,
+    pictures: Pictures,
+    resize: Resize,
+    progress: Progress,
+    most: int = 64,
+) -> dict[str, NDArray[np.float32]]:
+    """Return biases that make up for the mean error which the codes of weights and inputs bring.
+
+    Each convolution is taken by itself, on the float network's own activations (Nagel et al., "Data-free quantization
+    through weight equalization and bias correction", 2019, in the empirical form).
+    """
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    tensors = sorted({node.input[0] for node in convolutions} - {IMAGE})
+    spans = {tensor: ranges[site.name] for site in sites(model) for tensor in site.tensors}
+    means = dict.fromkeys(tensors, 0.0)
+    coded = dict.fromkeys(tensors, 0.0)
+    usable = (picture for _, picture in pictures.each() if not unfit(picture))
+    done = 0
+    for _, values in _activations(model, tensors, (p for p, _ in zip(usable, range(most), strict=False)), resize):
+        for tensor, value in values.items():
+            means[tensor] += value.mean(axis=(1, 2), dtype=np.float64)
+            coded[tensor] += _coded(value, spans[tensor], form).mean(axis=(1, 2), dtype=np.float64)
+        done += 1
+        progress(done, min(most, len(pictures)))
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    biases = {}
+    for node in convolutions:
+        bias = numpy_helper.to_array(constants[node.input[2]])
+        biases[node.name] = bias
+        if node.input[0] == IMAGE or not done:  # the image's codes are exact
+            continue
+        kernel = numpy_helper.to_array(constants[node.input[1]])
+        codes, scales = quantized_weights(kernel)
+        rounded = codes * scales[:, None, None, None]
+        shift = _through(kernel, means[node.input[0]], node) - _through(rounded, coded[node.input[0]], node)
+        biases[node.name] = (bias + shift / done).astype(np.float32)
+    return biases
+
+
+def _through(kernel: NDArray[Any], mean: Any, node: onnx.NodeProto) -> NDArray[Any]:
+    """Return a convolution's mean output but for its bias, of its input's channel means."""
+    summed = kernel.sum(axis=(2, 3), dtype=np.float64)
+    groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+    parts = zip(np.split(summed, groups), np.split(np.asarray(mean), groups), strict=True)
+    return np.concatenate([weights @ channels for weights, channels in parts])
+
+
+def _coded(value: NDArray[np.float32], span: Range, form: Form) -> NDArray[Any]:
+    if form == "symmetric":
+        scale = symmetric_scale(span)
+        return np.clip(np.rint(value / scale), -128, 127) * scale
+    scale, zero = asymmetric_codes(span)
+    return (np.clip(np.rint(value / scale) + zero, 0, 255) - zero) * scale
+
+
+def source_of(pictures: Pictures) -> dict[str, Any]:
+    """Return where pictures came from, for calibration.json; a folder's or video's name alone, since paths differ."""
+    return {"source": Path(pictures.source).name, "kind": "video" if pictures.frames else "folder"}

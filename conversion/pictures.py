@@ -1,0 +1,111 @@
+"""The pictures that calibration looks at: of a folder or a video, one at a time, and fit for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import ModelError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+LEAST = 32
+"""Fewer pictures than this leave the thresholds to chance."""
+MOST = 512
+UNFIT_SHARE = 0.1
+"""How many of the pictures may be left out."""
+FLAT = 3.0
+"""A picture whose grey values deviate by less than this, of 255, shows nothing."""
+NOISE = 0.5
+"""Neighbouring pixels of a picture correlate by more than 0.9; those of noise by nothing."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Where the pictures are; reading them is `each`.
+
+    `files` are a folder's; or `frames` are indices into the video `source`.
+    """
+
+    source: Path
+    files: tuple[Path, ...] = ()
+    frames: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.files) or len(self.frames)
+
+    def each(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        """Yield name and pixels, uint8 (height, width, 3) BGR, one after the other.
+
+        :raises ModelError: one of them cannot be read.
+        """
+        for file in self.files:
+            picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
+            if picture is None:
+                raise ModelError(f"{file}: this is no image or is damaged; take it out of the folder and try again")
+            yield file.name, picture
+        if self.frames:
+            yield from self._video()
+
+    def _video(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        video = cv2.VideoCapture(str(self.source))
+        wanted = set(self.frames)
+        try:
+            for index in range(max(self.frames) + 1):
+                if not video.grab():
+                    raise ModelError(f"{self.source}: the video ends at frame {index}; it is cut short or damaged")
+                if index in wanted:
+                    good, frame = video.retrieve()
+                    if not good:
+                        raise ModelError(f"{self.source}: frame {index} cannot be read; the video is damaged")
+                    yield f"frame {index}", frame
+        finally:
+            video.release()
+
+
+def find(source: Path, most: int = MOST) -> Pictures:
+    """Return a folder's images or a video's frames, evenly spaced where there are more than `most`.
+
+    :raises ModelError: there are fewer than `LEAST`.
+    """
+    if source.is_dir():
+        files = sorted(file for file in source.iterdir() if file.suffix.lower() in SUFFIXES)
+        _enough(source, len(files), "images in this folder")
+        return Pictures(source, files=tuple(files[i] for i in _spread(len(files), most)))
+    if not source.is_file():
+        raise ModelError(f"{source}: there is no such folder or video; --calibrate takes either")
+    video = cv2.VideoCapture(str(source))
+    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
+    video.release()
+    if count <= 0:
+        raise ModelError(f"{source}: this is neither a folder of images nor a video that OpenCV can read")
+    _enough(source, count, "frames in this video")
+    return Pictures(source, frames=tuple(_spread(count, most)))
+
+
+def _spread(count: int, most: int) -> list[int]:
+    return list(range(count)) if count <= most else [i * count // most for i in range(most)]
+
+
+def _enough(source: Path, count: int, what: str) -> None:
+    if count < LEAST:
+        raise ModelError(
+            f"{source}: there are {count} {what}, and calibration needs {LEAST} or more, of the kind that the agent "
+            "will see"
+        )
+
+
+def unfit(picture: NDArray[np.uint8]) -> str:
+    """Return why a picture is no good for calibration, or nothing."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    deviation = float(grey.std())
+    if deviation < FLAT:
+        return "shows nothing (all of it is nearly one colour)"
+    grey -= grey.mean()
+    across = float((grey[:, 1:] * grey[:, :-1]).mean() / deviation**2)
+    down = float((grey[1:] * grey[:-1]).mean() / deviation**2)
+    return "is noise (its neighbouring pixels have nothing to do with each other)" if max(across, down) < NOISE else ""

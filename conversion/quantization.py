@@ -1,0 +1,232 @@
+"""INT8 written into an ONNX graph as QuantizeLinear and DequantizeLinear pairs, where TensorRT wants them.
+
+The rules (NVIDIA, "Working with quantized types", and what the TensorRT-RTX builder makes of it): every input of a
+convolution is quantised and its output is not; of the two inputs of an Add the one that was there first is; what only
+moves or chooses numbers (Concat, MaxPool, Resize, Slice) has one scale for its inputs and its output; weights are
+int8, symmetric, a scale a channel; biases stay float.
+
+Two forms of the same ranges: `symmetric` is int8 with zero point 0, the only one that TensorRT takes; `asymmetric` is
+uint8 with a zero point, which OpenVINO and ONNX Runtime run as exactly as it is written (OpenVINO runs signed
+activations inexactly), and which spends no codes on negative numbers that a leaky activation does not give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from engine.errors import ModelError
+
+Form = Literal["symmetric", "asymmetric"]
+FORMS: tuple[Form, ...] = ("symmetric", "asymmetric")
+
+SAME_SCALE = frozenset({"Concat", "MaxPool", "Resize", "Slice"})
+"""Operations that give out the very numbers they take in."""
+
+IMAGE = "image"
+
+
+@dataclass(frozen=True)
+class Site:
+    """Tensors that share one scale.
+
+    `observed` are those that a convolution reads: theirs are the values that the scale must suit. (What a MaxPool
+    drops needs no codes.)
+    """
+
+    tensors: tuple[str, ...]
+    observed: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The first tensor's name."""
+        return self.tensors[0]
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a site's codes span: below `low` and above `high` numbers are cut."""
+
+    low: float
+    high: float
+
+
+def sites(model: onnx.ModelProto) -> list[Site]:
+    """Return the sites of a float model, in the order of the graph; the picture's own is the first."""
+    graph = model.graph
+    parent: dict[str, str] = {}
+
+    def root(tensor: str) -> str:
+        while parent.setdefault(tensor, tensor) != tensor:
+            tensor = parent[tensor]
+        return tensor
+
+    for node in graph.node:
+        if node.op_type in SAME_SCALE:
+            for tensor in _data_inputs(node):
+                parent[root(node.output[0])] = root(tensor)
+    order = [IMAGE, *(node.output[0] for node in graph.node)]
+    read = {node.input[0] for node in graph.node if node.op_type == "Conv"}
+    wanted = {root(tensor) for tensor in read}
+    groups: dict[str, list[str]] = {}
+    for tensor in order:
+        if root(tensor) in wanted:
+            groups.setdefault(root(tensor), []).append(tensor)
+    return [Site(tuple(group), tuple(t for t in group if t in read)) for group in groups.values()]
+
+
+def layers(model: onnx.ModelProto) -> list[str]:
+    """Return the names of the convolutions, in order."""
+    return [node.name for node in model.graph.node if node.op_type == "Conv"]
+
+
+def quantize(
+    model: onnx.ModelProto,
+    ranges: Mapping[str, Range],
+    form: Form,
+    keep: Collection[str] = (),
+    biases: Mapping[str, NDArray[np.float32]] | None = None,
+) -> onnx.ModelProto:
+    """Return a copy of a float model with its convolutions quantised.
+
+    :param ranges: by the site's name.
+    :param keep: the convolutions that stay in float.
+    :param biases: in place of the convolutions' own, by name.
+    :raises ModelError: a name in `keep` is no convolution.
+    """
+    unknown = sorted(set(keep) - set(layers(model)))
+    if unknown:
+        raise ModelError(f'there is no convolution "{unknown[0]}" to keep in float')
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    rewriting = _Rewriting(graph, form, {t: ranges[s.name] for s in sites(model) for t in s.tensors})
+    readers = _quantized_reads(graph, keep)
+    nodes = [*rewriting.pair(IMAGE)] if IMAGE in readers else []
+    for node in graph.node:
+        for i, tensor in enumerate(node.input):
+            if (node.name, i) in readers.get(tensor, ()):
+                node.input[i] = f"{tensor}:dq"
+        if node.op_type == "Conv":
+            if biases and node.name in biases:
+                constants[node.input[2]].CopyFrom(numpy_helper.from_array(biases[node.name], node.input[2]))
+            if node.name not in keep:
+                nodes.append(rewriting.weights(node, constants[node.input[1]]))
+        nodes.append(node)
+        if node.output[0] in readers:
+            nodes += rewriting.pair(node.output[0])
+    replaced = {f"{node.input[1].removesuffix(':dq')}" for node in nodes if node.op_type == "Conv"}
+    floats = [t for t in graph.initializer if t.name not in replaced or _is_read(t.name, nodes)]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend([*floats, *rewriting.constants])
+    return result
+
+
+def _is_read(name: str, nodes: list[onnx.NodeProto]) -> bool:
+    return any(name in node.input for node in nodes)
+
+
+def _data_inputs(node: onnx.NodeProto) -> list[str]:
+    return list(node.input) if node.op_type == "Concat" else [node.input[0]]
+
+
+def _quantized_reads(graph: Any, keep: Collection[str]) -> dict[str, set[tuple[str, int]]]:
+    """Return who reads which tensor in its quantised form: tensor -> {(node, which input)}."""
+    age = {IMAGE: 0} | {node.output[0]: i for i, node in enumerate(graph.node, 1)}
+    reads: dict[str, set[tuple[str, int]]] = {}
+    for node in graph.node:
+        if node.op_type == "Conv" and node.name not in keep:
+            reads.setdefault(node.input[0], set()).add((node.name, 0))
+    # Backwards, so that what leads only to a quantised tensor by moving numbers is quantised before it too.
+    for node in reversed(graph.node):
+        if node.op_type in SAME_SCALE and node.output[0] in reads:
+            for i, tensor in enumerate(_data_inputs(node)):
+                reads.setdefault(tensor, set()).add((node.name, i))
+    for node in graph.node:
+        if node.op_type == "Add":
+            first = min(range(2), key=lambda i: age[node.input[i]])
+            if node.input[first] in reads:
+                reads[node.input[first]].add((node.name, first))
+    return reads
+
+
+class _Rewriting:
+    """The nodes and constants that quantising adds."""
+
+    def __init__(self, graph: Any, form: Form, ranges: Mapping[str, Range]) -> None:
+        self._form = form
+        self._ranges = ranges
+        self.constants: list[onnx.TensorProto] = []
+
+    def pair(self, tensor: str) -> list[onnx.NodeProto]:
+        scale, zero = self.codes(tensor)
+        constants = [self._constant(f"{tensor}:scale", scale), self._constant(f"{tensor}:zero", zero)]
+        return [
+            helper.make_node("QuantizeLinear", [tensor, *constants], [f"{tensor}:q"], name=f"{tensor}:q"),
+            helper.make_node("DequantizeLinear", [f"{tensor}:q", *constants], [f"{tensor}:dq"], name=f"{tensor}:dq"),
+        ]
+
+    def codes(self, tensor: str) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        span = self._ranges[tensor]
+        if self._form == "symmetric":
+            return np.float32(symmetric_scale(span)), np.int8(0)  # type: ignore[return-value]
+        scale, zero = asymmetric_codes(span)
+        return np.float32(scale), np.uint8(zero)  # type: ignore[return-value]
+
+    def weights(self, node: onnx.NodeProto, tensor: onnx.TensorProto) -> onnx.NodeProto:
+        name = node.input[1]
+        codes, scales = quantized_weights(numpy_helper.to_array(tensor))
+        inputs = [
+            self._constant(f"{name}:q", codes),
+            self._constant(f"{name}:scale", scales),
+            self._constant(f"{name}:zero", np.zeros(len(scales), np.int8)),
+        ]
+        node.input[1] = f"{name}:dq"
+        return helper.make_node("DequantizeLinear", inputs, [f"{name}:dq"], name=f"{name}:dq", axis=0)
+
+    def _constant(self, name: str, value: Any) -> str:
+        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+
+def symmetric_scale(span: Range) -> float:
+    """Return the step of codes -127 to 127."""
+    return max(abs(span.low), abs(span.high), 1e-12) / 127
+
+
+def asymmetric_codes(span: Range) -> tuple[float, int]:
+    """Return the step of codes 0 to 255, and the code of 0."""
+    low, high = min(span.low, 0.0), max(span.high, 0.0)
+    scale = max(high - low, 1e-12) / 255
+    return scale, int(np.clip(round(-low / scale), 0, 255))
+
+
+SHRINKS = np.linspace(1.0, 0.5, 51)
+"""The parts of the largest weight that are tried as the end of the codes."""
+
+
+def quantized_weights(kernel: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return int8 codes and a scale for each output channel: the one with the least squared error.
+
+    :param kernel: (out, in, height, width).
+    """
+    rows = kernel.reshape(len(kernel), -1).astype(np.float64)
+    largest = np.maximum(np.abs(rows).max(axis=1), 1e-12)
+    best = np.full(len(rows), np.inf)
+    scales = largest / 127
+    for shrink in SHRINKS:
+        scale = largest * shrink / 127
+        error = ((np.clip(np.rint(rows / scale[:, None]), -127, 127) * scale[:, None] - rows) ** 2).sum(axis=1)
+        better = error < best
+        best[better], scales[better] = error[better], scale[better]
+    scales = scales.astype(np.float32).astype(np.float64)
+    codes = np.clip(np.rint(rows / scales[:, None]), -127, 127).astype(np.int8)
+    return codes.reshape(kernel.shape), scales.astype(np.float32)

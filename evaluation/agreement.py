@@ -1,0 +1,61 @@
+"""Accuracy of an engine at hand: on annotations, or on what the float network itself finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.errors import UserError
+from engine.boxes import Decoder, Rows
+from engine.darknet import Network
+from engine.preprocess import Preprocessor, Resize
+from evaluation.accuracy import CONFIDENCE, NMS, coco, darknet_ap50, predictions, seed_rows
+from evaluation.datasets import Annotated
+
+SURE = 0.25
+"""What the float network must be at the least for its box to count as the truth."""
+
+
+def detecting(engine: Any, network: Network, resize: Resize, confidence: float = CONFIDENCE) -> Any:
+    """Return what detects with an engine that is loaded: pixels in, rows out."""
+    preprocessor = Preprocessor(engine.input, engine.layout, resize)
+    decoder = Decoder(network, confidence, NMS)
+
+    def detect(pixels: NDArray[np.uint8]) -> Rows:
+        preprocessor.run(pixels)
+        boxes, scores, classes = decoder.decode(engine.infer())
+        return (preprocessor.to_frame(boxes) if len(boxes) else boxes), scores, classes
+
+    return detect
+
+
+def score(engine: Any, network: Network, resize: Resize, truth: Sequence[Annotated]) -> float:
+    """Return an engine's AP50 by COCO's count, points."""
+    _, ap50, _ = coco(predictions(detecting(engine, network, resize), truth, lambda: None), truth)
+    return ap50
+
+
+def as_truth(engine: Any, network: Network, resize: Resize, pictures: Any) -> list[Annotated]:
+    """Return what an engine finds, as annotations: where nobody drew boxes, FP32 is what INT8 should agree with.
+
+    :param pictures: a folder's (`conversion.pictures.Pictures`).
+    :raises UserError: they are a video's.
+    """
+    if not pictures.files:
+        raise UserError(f"{pictures.source}: to tune without annotations, give a folder of images, not a video")
+    detect = detecting(engine, network, resize, SURE)
+    found = []
+    for (_, pixels), path in zip(pictures.each(), pictures.files, strict=True):
+        boxes, _, classes = detect(pixels)
+        table = boxes.astype(np.float64)
+        areas = np.prod(table[:, 2:] - table[:, :2], axis=1)
+        found.append(Annotated(path, table, classes.astype(np.int64), np.zeros(len(table), bool), areas))
+    return found
+
+
+def seed_ap50(found: Sequence[Rows], truth: Sequence[Annotated]) -> float:
+    """Return AP50 of predictions that were made as the tutorial made them, by its protocol."""
+    return darknet_ap50([seed_rows(rows) for rows in found], truth)
