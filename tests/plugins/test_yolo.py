@@ -87,10 +87,10 @@ def test_what_is_missing_is_said_before_anything_starts(tmp_path: Path, change: 
 
 def test_precisions_and_engines_that_are_not_there(tmp_path: Path) -> None:
     cfg, weights, _ = small_files(tmp_path)
-    with pytest.raises(UserError, match="computes at fp32 in this version, not int8"):
-        check(Settings(cfg=cfg, weights=weights, precision="int8"), context())
-    with pytest.raises(UserError, match='"tensorrt" is not in this version yet'):
-        detector(cfg=cfg, weights=weights, engine="tensorrt")
+    with pytest.raises(UserError, match="tensorflow computes at fp32, not at int8"):
+        check(Settings(cfg=cfg, weights=weights, engine="tensorflow", precision="int8"), context())
+    with pytest.raises(UserError, match="there is no INT8 graph in this bundle yet"):
+        detector(cfg=cfg, weights=weights, precision="int8")
 
 
 @pytest.mark.parametrize("given", [{}, {"cfg": "x"}, {"model": "x", "weights": "y"}])
