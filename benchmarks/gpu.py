@@ -29,7 +29,7 @@ from engine.darknet import random_weights, read_cfg
 from engine.engine import Ends, Model
 from engine.graphs import graph, with_ends
 from engine.onnx_ends import Front
-from engine.onnx_engine import OnnxEngine, provider_options
+from engine.onnx_engine import OnnxEngine, make, provider_options
 
 RUNS = 300
 BURST = 10
@@ -61,7 +61,7 @@ def measure(model: Model, precision: Any) -> dict[str, Any]:
     pixels = np.random.default_rng(0).integers(0, 255, (network.height, network.width, 3), np.uint8)
     proto = graph(model, precision)
     alone = _alone(with_ends(proto, model, Ends()), precision)
-    stages: dict[str, Any] = {"alone": alone}
+    stages: dict[str, Any] = {"alone": alone, "pixels": _pixels(pixels)}
     ends = {
         "front+back": Ends(Front(network.height, network.width), True),
         "front": Ends(Front(network.height, network.width), False),
@@ -69,10 +69,9 @@ def measure(model: Model, precision: Any) -> dict[str, Any]:
     }
     decoder = Decoder(network, 0.25, 0.45)
     for name, wanted in ends.items():
-        stages[name] = _whole(OnnxEngine(with_ends(proto, model, wanted), "cuda", precision=precision), decoder, pixels)
-        if name == "front+back":
-            engine = OnnxEngine(with_ends(proto, model, wanted), "cuda", precision=precision)
-            stages["front+back, no boxes"] = engine.infer
+        engine = make(model, precision, wanted, "cuda")
+        stages[name] = _whole(engine, decoder, pixels)
+        stages[f"{name}, engine"] = engine.infer
     times: dict[str, list[float]] = {name: [] for name in stages}
     for _ in range(RUNS // BURST):
         for name, run in stages.items():
@@ -83,7 +82,11 @@ def measure(model: Model, precision: Any) -> dict[str, Any]:
                     times[name].append((time.perf_counter_ns() - start) / 1e6)
     p50 = {name: round(float(np.median(values)), 4) for name, values in times.items()}
     p99 = {name: round(float(np.percentile(values, 99)), 4) for name, values in times.items()}
-    return {"p50_ms": p50, "p99_ms": p99, "whole_over_alone": round(p50["front+back"] / p50["alone"], 3)}
+    return {
+        "p50_ms": p50,
+        "p99_ms": p99,
+        "whole_over_alone": round(min(p50["front+back"], p50["front"]) / p50["alone"], 3),
+    }
 
 
 def _whole(engine: OnnxEngine, decoder: Decoder, pixels: Any) -> Any:
@@ -98,6 +101,12 @@ def _whole(engine: OnnxEngine, decoder: Decoder, pixels: Any) -> Any:
             preprocessor.to_frame(boxes)
 
     return run
+
+
+def _pixels(pixels: Any) -> Any:
+    """Return what copies a frame into page-locked memory, a part of the whole that no engine is spared."""
+    target = Buffer(runtime(), pixels.shape, np.uint8)
+    return lambda: np.copyto(target.array, pixels)
 
 
 def _alone(onnx: bytes, precision: Any) -> Any:

@@ -56,10 +56,10 @@ class Tuning:
     tried: Callable[[Row], None]
 
     def search(self, material: Material, form: Form) -> Int8:
-        """Return the best way found: the first within the budget, else the one that loses least.
+        """Return the best way found.
 
-        Methods come first, each with its biases as they are and corrected. If none is within the budget, the best
-        goes on with its most sensitive layer in float, then its two most sensitive, and so on.
+        Every method is tried, with its biases as they are and corrected. If the best of them is not within the budget,
+        it goes on with its most sensitive layer in float, then its two most sensitive, and so on until it is.
 
         :raises ModelError: an engine that it needs is not installed.
         """
@@ -67,11 +67,10 @@ class Tuning:
         for method in sorted(METHODS, key=lambda m: m != "mse"):
             for bias_correction in (False, True):
                 how = Int8(method, bias_correction)
-                loss = self._loss(material, form, how)
-                found.append((loss, how))
-                if loss <= self.budget:
-                    return how
-        _, best = min(found, key=lambda pair: pair[0])
+                found.append((self._loss(material, form, how), how))
+        loss, best = min(found, key=lambda pair: pair[0])
+        if loss <= self.budget:
+            return best
         order = _sensitive(material, form, best)
         for n in range(1, min(MOST_KEPT, len(order)) + 1):
             how = Int8(best.method, best.bias_correction, tuple(order[:n]))

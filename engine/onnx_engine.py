@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from engine.engine import Ends, Model, Precision
 from engine.errors import ModelError
 from engine.graphs import graph, with_ends
+from engine.onnx_half import half_outputs
 
 PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
@@ -36,7 +37,10 @@ def make(model: Model, precision: Precision, ends: Ends, device: str) -> OnnxEng
 
     :raises ModelError: the provider is not installed or cannot take the graph.
     """
-    return OnnxEngine(with_ends(graph(model, precision), model, ends), device, precision=precision)
+    proto = graph(model, precision)
+    if device == "cuda" and precision == "fp16" and not ends.back:
+        proto = half_outputs(proto)
+    return OnnxEngine(with_ends(proto, model, ends), device, precision=precision)
 
 
 class OnnxEngine:
@@ -119,11 +123,11 @@ def _on_card(session: Any, stream: Any) -> tuple[NDArray[Any], Any]:
     cudart = runtime()
     (first,) = session.get_inputs()
     upload = Buffer(cudart, tuple(first.shape), _dtype(first))
-    downloads = [Buffer(cudart, tuple(output.shape), np.float32) for output in session.get_outputs()]
+    downloads = [Buffer(cudart, tuple(output.shape), _dtype(output)) for output in session.get_outputs()]
     binding = session.io_binding()
     binding.bind_input(first.name, "cuda", 0, _dtype(first), first.shape, upload.device)
     for output, buffer in zip(session.get_outputs(), downloads, strict=True):
-        binding.bind_output(output.name, "cuda", 0, np.float32, output.shape, buffer.device)
+        binding.bind_output(output.name, "cuda", 0, _dtype(output), output.shape, buffer.device)
     options = onnxruntime.RunOptions()
     options.add_run_config_entry("disable_synchronize_execution_providers", "1")  # the stream's end is waited for
     views = [_view(buffer.array[0]) for buffer in downloads]
@@ -140,7 +144,8 @@ def _on_card(session: Any, stream: Any) -> tuple[NDArray[Any], Any]:
 
 
 def _dtype(value: Any) -> type[np.generic]:
-    return np.uint8 if "uint8" in value.type else np.float32
+    kinds: dict[str, type[np.generic]] = {"tensor(uint8)": np.uint8, "tensor(float16)": np.float16}
+    return kinds.get(value.type, np.float32)
 
 
 def _view(array: NDArray[np.float32]) -> NDArray[np.float32]:
