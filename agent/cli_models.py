@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from engine.worker import Job
     from evaluation.datasets import Annotated as AnnotatedImage
 
+MOST_PIXELS = 4096
+"""A larger network would not fit any machine's memory."""
+
 ModelOption = Annotated[str | None, typer.Option(help="A bundle: its name in models/ or its folder.")]
 CfgOption = Annotated[Path | None, typer.Option(help="Or a Darknet cfg ...")]
 WeightsOption = Annotated[Path | None, typer.Option(help="... and its weights.")]
@@ -138,7 +141,9 @@ def convert(
         bool,
         typer.Option("--allow-unfit", help="Calibrate on noise or blank pictures all the same, to see the harm."),
     ] = False,
-    method: Annotated[str, typer.Option(help="How thresholds are chosen: max, percentile, mse or kl.")] = "mse",
+    method: Annotated[
+        str | None, typer.Option(help="How thresholds are chosen: max, percentile, mse (the default) or kl.")
+    ] = None,
     tune: Annotated[
         bool,
         typer.Option("--tune", help="Try methods, then put sensitive layers back to float, until it loses little."),
@@ -158,6 +163,8 @@ def convert(
 
     Every step is kept: the same command again goes on where it stopped, and does nothing twice.
     """
+    from dataclasses import asdict
+
     from conversion.convert import Int8, Request
     from conversion.convert import convert as run
 
@@ -165,7 +172,9 @@ def convert(
     with tempfile.TemporaryDirectory() as scratch, progress() as tell:
         files, bundle = _to_convert(cfg, weights, keras, model, names, size, to, Path(scratch))
         _one_of("--precision", precision, ("fp32", "fp16", "int8"))
-        _one_of("--method", method, ("max", "percentile", "mse", "kl"))
+        _one_of("--method", method or "mse", ("max", "percentile", "mse", "kl"))
+        if method is not None and (calibrate is None or tune):
+            raise UserError("--method belongs to --calibrate without --tune, which tries every method")
         from conversion.convert import TARGETS
 
         if target is not None:
@@ -179,18 +188,25 @@ def convert(
             calibrate,
             pictures,
             allow_unfit,
-            Int8(method),  # type: ignore[arg-type]
+            Int8(method or "mse"),  # type: ignore[arg-type]
             None,
             max_batch,
             workspace_gb,
             str(keras or ""),
         )
         if tune:
+            if precision != "int8" or calibrate is None:
+                raise UserError("--tune belongs to --precision int8 with --calibrate FOLDER")
             request = _tuned(request, budget, images, annotations, tell, rows)
         made = run(request, tell)
     if rows:
-        _show_tuning(rows, json_file)
-    out.print(f"{made}: the bundle is ready ({', '.join(sorted(p.name for p in made.iterdir()))})", soft_wrap=True)
+        _show_tuning(rows)
+    contents = sorted(path.name for path in made.iterdir())
+    out.print(f"{made}: the bundle is ready ({', '.join(contents)})", soft_wrap=True)
+    if json_file is not None:
+        made_of = {"bundle": str(made), "files": contents, "tuning": [asdict(row) for row in rows]}
+        write_atomically(json_file, json.dumps(made_of, indent=2) + "\n")
+        _written(json=json_file)
 
 
 def _to_convert(
@@ -211,7 +227,7 @@ def _to_convert(
     from engine.models import ModelFiles, find, read_names
 
     listed = read_names(names) if names else None
-    square = (size, size) if size else None
+    square = _side(size)
     given = [option for option in (weights, keras, model) if option is not None]
     if len(given) != 1 or (weights is not None and cfg is None):
         raise UserError("give one of: --cfg with --weights; --keras; --model")
@@ -278,9 +294,7 @@ def _tuned(
     return replace(request, tune=search)
 
 
-def _show_tuning(rows: list[Any], json_file: Path | None) -> None:
-    from dataclasses import asdict
-
+def _show_tuning(rows: list[Any]) -> None:
     table = Table("form", "method", "biases", "in float", "AP50", "loss", title="what was tried", title_justify="left")
     for row in rows:
         corrected = "corrected" if row.bias_correction else "as they are"
@@ -288,9 +302,6 @@ def _show_tuning(rows: list[Any], json_file: Path | None) -> None:
             row.form, row.method, corrected, ", ".join(row.keep) or "-", f"{row.score:.2f}", f"{row.loss:+.2f}"
         )
     out.print(table)
-    if json_file is not None:
-        write_atomically(json_file, json.dumps([asdict(row) for row in rows], indent=2) + "\n")
-        _written(table=json_file)
 
 
 def evaluate(
@@ -320,7 +331,7 @@ def evaluate(
     _one_of("--resize", resize, ("auto", "letterbox", "stretch"))
     check_engine(engine, precision)
     files = _files(model, cfg, weights, names)
-    loaded, classes = load(files, (size, size) if size else None)
+    loaded, classes = load(files, _side(size))
     side = (loaded.network.width, loaded.network.height)
     truth = read(annotations, images, classes)
     with progress() as tell:
@@ -566,10 +577,16 @@ def _sides(text: str | None, own: tuple[int, int]) -> list[tuple[int, int]]:
         raise UserError(
             f'--sizes is "{text}"; give sides in pixels with commas between them, such as 320,416'
         ) from None
-    wrong = next((side for side in sides if side < 32 or side % 32), None)
+    wrong = next((side for side in sides if not 32 <= side <= MOST_PIXELS or side % 32), None)
     if wrong is not None:
         raise UserError(f"--sizes has {wrong}; a side is a multiple of 32 pixels")
     return [(side, side) for side in sides]
+
+
+def _side(size: int | None) -> tuple[int, int] | None:
+    if size is not None and (size % 32 or size > MOST_PIXELS):
+        raise UserError(f"--size is {size}; a side is a multiple of 32 pixels, {MOST_PIXELS} at the most")
+    return (size, size) if size else None
 
 
 def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:

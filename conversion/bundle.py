@@ -10,10 +10,12 @@ import contextlib
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import filelock
 import yaml
 
 from engine.darknet import Network, read_cfg, read_weights
@@ -40,16 +42,18 @@ def make_bundle(files: ModelFiles, out: Path, source: str = "") -> Path:
     :param source: where the files came from, for the bundle's card.
     :raises ModelError: a file is missing or wrong, or `out` cannot be written.
     """
-    return Workshop(files, out, source).finish()
+    with Workshop(files, out, source) as shop:
+        return shop.finish()
 
 
 class Workshop:
     """A bundle in the making.
 
     Files of the bundle at `out`, or of an interrupted conversion, are taken over where they were made of the same cfg,
-    weights and size.
+    weights and size. One conversion works on a bundle at a time; leaving the `with` lets the next one in.
 
-    :raises ModelError: the files do not belong together, or nothing can be written beside `out`.
+    :raises ModelError: the files do not belong together, nothing can be written beside `out`, or another conversion is
+        at work on it.
     """
 
     def __init__(self, files: ModelFiles, out: Path, source: str = "") -> None:
@@ -57,7 +61,10 @@ class Workshop:
         names = class_names(files, self.network)
         read_weights(files.weights, self.network)
         check_out(out)
-        self.out = out
+        self.out = out = out.resolve()  # through a link, to the folder that is to be replaced
+        if Path.cwd().is_relative_to(out):
+            raise ModelError(f"{out}: the bundle is replaced as a whole; start from outside of its folder")
+        self._lock = _lock(out)
         self.folder = out.parent / f".{out.name}.part"
         base = {name: sha256(path) for name, path in zip(BASE, (files.cfg, files.weights), strict=True)}
         self._card: dict[str, Any] = {
@@ -68,13 +75,27 @@ class Workshop:
             "sha256": dict(base),
             "steps": {},
         }
+        try:
+            self._start(files, bool(source))
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __enter__(self) -> Workshop:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._lock.release()
+
+    def _start(self, files: ModelFiles, named: bool) -> None:
+        out = self.out
         with self._writing():
             out.parent.mkdir(parents=True, exist_ok=True)
-            if not self._take_over(self.folder, move=True):
+            if not self._take_over(self.folder, named, move=True):
                 if self.folder.exists():
                     shutil.rmtree(self.folder)
                 self.folder.mkdir()
-                self._take_over(out, move=False)
+                self._take_over(out, named, move=False)
             for name, path in zip(BASE, (files.cfg, files.weights), strict=True):
                 if not (self.folder / name).is_file():
                     shutil.copyfile(path, self.folder / name)
@@ -135,6 +156,7 @@ class Workshop:
         """Put the bundle in its place and return it."""
         old = self.out.parent / f".{self.out.name}.old"
         with self._writing():
+            _keep_only(self.folder, set(self._card["sha256"]))
             shutil.rmtree(old, ignore_errors=True)
             if self.out.exists():
                 self.out.rename(old)
@@ -156,8 +178,11 @@ class Workshop:
         text = yaml.safe_dump(self._card, sort_keys=False, allow_unicode=True, default_flow_style=None)
         write(self.folder / "model.yaml", text.encode())
 
-    def _take_over(self, folder: Path, move: bool) -> bool:
-        """Take the finished files of a bundle made of the same; say whether it was one."""
+    def _take_over(self, folder: Path, named: bool, move: bool) -> bool:
+        """Take the finished files of a bundle made of the same; say whether it was one.
+
+        :param named: whether the source of the new bundle has a name of its own.
+        """
         try:
             card = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
             hashes, steps = dict(card["sha256"]), dict(card.get("steps") or {})
@@ -168,7 +193,14 @@ class Workshop:
         if not same:
             return False
         kept = {name for name in hashes if (folder / name).is_file() and sha256(folder / name) == hashes[name]}
-        if not move:
+        # A folder is finished only with every one of its files.
+        broken = {name.partition("/")[0] for name in hashes if "/" in name and name not in kept}
+        kept = {name for name in kept if name.partition("/")[0] not in broken}
+        if not named:
+            self._card["source"] = card.get("source") or self._card["source"]
+        if move:
+            _keep_only(folder, kept)
+        else:
             for name in kept:
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 _link(folder / name, self.folder / name)
@@ -176,7 +208,7 @@ class Workshop:
         self._card["steps"] = {
             name: step
             for name, step in steps.items()
-            if name in kept or (name.endswith("/") and (folder / name).is_dir())
+            if name in kept or (name.endswith("/") and any(file.startswith(name) for file in kept))
         }
         self._card |= {key: value for key, value in card.items() if key not in self._card}
         return True
@@ -191,6 +223,29 @@ class Workshop:
             if isinstance(error, ModelError):
                 raise
             raise ModelError(f"{self.out}: the bundle cannot be written: {error.strerror or error}") from error
+
+
+def _lock(out: Path) -> filelock.FileLock:
+    """Take the bundle's lock, which lies with the temporary files and not beside the bundle."""
+    name = hashlib.sha256(str(out).encode()).hexdigest()[:16]
+    lock = filelock.FileLock(Path(tempfile.gettempdir()) / f"reticle-{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise ModelError(f"{out}: another conversion of this bundle is at work; wait for it to end") from None
+    except OSError as error:
+        raise ModelError(f"{lock.lock_file}: cannot be written: {error.strerror}") from error
+    return lock
+
+
+def _keep_only(folder: Path, names: set[str]) -> None:
+    """Delete what an interrupted conversion left half-made."""
+    for path in sorted(folder.rglob("*"), reverse=True):  # files before their folders
+        if path.is_dir():
+            with contextlib.suppress(OSError):
+                path.rmdir()  # only an empty one goes
+        elif path.relative_to(folder).as_posix() not in names | {"model.yaml"}:
+            path.unlink()
 
 
 def _link(source: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -20,8 +21,9 @@ from conversion.pictures import MOST, Pictures, find
 from conversion.quantization import FORMS, Form, Range, quantize
 from conversion.tensorrt_build import build
 from conversion.thresholds import Method
-from engine.engine import ENGINES, Precision
+from engine.engine import ENGINES, Precision, check_engine
 from engine.errors import ModelError
+from engine.files import sha256
 from engine.graphs import FILES, read_onnx
 from engine.models import ModelFiles
 from engine.onnx_ends import Front, with_back, with_front
@@ -107,19 +109,22 @@ def convert(request: Request, progress: Progress) -> Path:
         the bundle cannot be written.
     """
     check(request)
-    shop = Workshop(request.files, request.out, request.source)
-    single = _single(shop, request, progress)
-    if request.precision == "fp16":
-        made_from = shop.digest(GRAPH_VERSION, shop.hash_of(FILES["fp32"]))
-        shop.step(FILES["fp16"], made_from, lambda: in_half(single).SerializeToString())
-    elif request.precision == "int8":
-        _int8(shop, request, single, progress)
-    if request.target in ("tensorrt", "tensorrt-rtx"):
-        _tensorrt(shop, request, request.target, progress)
-    elif request.target == "savedmodel":
-        progress("SavedModel", 0, 0)
-        shop.step_folder("savedmodel", shop.digest(GRAPH_VERSION, shop.hash_of("network.weights")), _savedmodel(shop))
-    return shop.finish()
+    with Workshop(request.files, request.out, request.source) as shop:
+        if request.precision == "int8" and request.calibrate is None:
+            _check_int8(shop)
+        single = _single(shop, request, progress)
+        if request.precision == "fp16":
+            made_from = shop.digest(GRAPH_VERSION, shop.hash_of(FILES["fp32"]))
+            shop.step(FILES["fp16"], made_from, lambda: in_half(single).SerializeToString())
+        elif request.precision == "int8" and request.calibrate is not None:
+            _int8(shop, request, request.calibrate, single, progress)
+        if request.target in ("tensorrt", "tensorrt-rtx"):
+            _tensorrt(shop, request, request.target, progress)
+        elif request.target == "savedmodel":
+            progress("SavedModel", 0, 0)
+            made_from = shop.digest(GRAPH_VERSION, shop.hash_of("network.weights"))
+            shop.step_folder("savedmodel", made_from, _savedmodel(shop))
+        return shop.finish()
 
 
 def check(request: Request) -> None:
@@ -132,6 +137,14 @@ def check(request: Request) -> None:
         raise ModelError(f"the target {target} has no {request.precision}")
     if target == "savedmodel" and request.precision != "fp32":
         raise ModelError("a SavedModel is fp32; for other precisions choose another --target")
+    if target == "savedmodel" and importlib.util.find_spec("tensorflow") is None:
+        raise ModelError("a SavedModel needs TensorFlow: start with `uv run --extra tensorflow agent.py`")
+    if target in ("tensorrt", "tensorrt-rtx"):
+        check_engine(target, request.precision)
+    if request.tune is not None and request.calibrate is None:
+        raise ModelError("--tune belongs to --precision int8 with --calibrate FOLDER")
+    if request.workspace_gb is not None and target not in ("tensorrt", "tensorrt-rtx"):
+        raise ModelError("--workspace-gb belongs to --target tensorrt or tensorrt-rtx")
     if request.calibrate is not None and request.precision != "int8":
         raise ModelError("--calibrate belongs to --precision int8")
     if request.max_batch > 1 and target in ("openvino", "savedmodel"):
@@ -159,16 +172,19 @@ def _single(shop: Workshop, request: Request, progress: Progress) -> onnx.ModelP
     return read_onnx(shop.step(name, made_from, make))
 
 
-def _int8(shop: Workshop, request: Request, single: onnx.ModelProto, progress: Progress) -> None:
-    if request.calibrate is None:
-        if all(shop.has(name) for name in FORM_FILES.values()):
-            return  # another target of an INT8 that is there
+def _check_int8(shop: Workshop) -> None:
+    """See that the INT8 graphs are there, for another target of them."""
+    missing = [name for name in FORM_FILES.values() if not shop.has(name)]
+    if missing:
         raise ModelError(
-            "INT8 needs pictures of what the agent will see: --calibrate FOLDER_OR_VIDEO, "
-            "32 or more (the same command with --precision fp16 needs none)"
+            f"{shop.out}: {missing[0]} is missing or damaged, and INT8 needs pictures of what the agent will see: "
+            "--calibrate FOLDER_OR_VIDEO, 32 or more"
         )
+
+
+def _int8(shop: Workshop, request: Request, source: Path, single: onnx.ModelProto, progress: Progress) -> None:
     resize: Resize = "letterbox" if shop.network.letter_box else "stretch"
-    pictures = find(request.calibrate, request.most)
+    pictures = find(source, request.most)
     made_from = shop.digest(GRAPH_VERSION, shop.hash_of(FILES["fp32"]), _identity(pictures), resize, request.anything)
     if request.tune is None and all(
         shop.has(name, _int8_digest(shop, made_from, request.int8, form)) for form, name in FORM_FILES.items()
@@ -195,10 +211,10 @@ def _int8_digest(shop: Workshop, calibrated: str, how: Int8, form: Form) -> str:
     return shop.digest(calibrated, how, form)
 
 
-def _identity(pictures: Pictures) -> list[tuple[str, int]]:
+def _identity(pictures: Pictures) -> list[object]:
     if pictures.files:
-        return [(file.name, file.stat().st_size) for file in pictures.files]
-    return [(pictures.source.name, pictures.source.stat().st_size), *(("frame", i) for i in pictures.frames)]
+        return [(file.name, sha256(file)) for file in pictures.files]
+    return [pictures.source.name, sha256(pictures.source), pictures.frames]
 
 
 def _tensorrt(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,9 @@ def _keras(path: Path) -> tuple[list[tuple[str, Arrays]], str]:
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises many kinds
-        reason = " ".join(str(error).split())[:200]
+        if not zipfile.is_zipfile(path):
+            raise ModelError(f"{path}: this is no .keras file, or it is damaged; save the model again") from error
+        reason = " ".join(str(error).split()).partition(". ")[0][:300]
         raise ModelError(f"{path}: Keras cannot read this model: {reason}") from error
     heads = [layer for layer in model.layers if isinstance(layer, network.YoloHead)]
     layers = [(layer.name, layer.get_weights()) for layer in model.layers if layer.weights]
@@ -69,7 +72,8 @@ def _savedmodel(path: Path) -> tuple[list[tuple[str, Arrays]], str]:
         command = [sys.executable, "-m", "conversion.savedmodel", "--read", str(path.resolve()), str(out)]
         done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise ModelError(f"{path}: {done.stderr.strip()[-300:] or 'TensorFlow cannot read this SavedModel'}")
+            last = (done.stderr.strip().splitlines() or [""])[-1]
+            raise ModelError(f"{path}: TensorFlow cannot read this SavedModel; export it again ({last[:200]})")
         with np.load(out) as stored:
             variables = [(name.partition(":")[2], array) for name, array in sorted(stored.items())]
     layers: dict[str, Arrays] = {}

@@ -73,6 +73,8 @@ def find(name: str, folder: Path | None = None) -> ModelFiles:
         return ModelFiles(cfg, weights, read_names(names) if names.is_file() else None)
     if name in OFFICIAL:
         raise ModelError(f'the model {name} is not here yet: get it with "{COMMAND} fetch {name}"')
+    if Path(name).name != name:
+        raise ModelError(f"{name}: there is no bundle here (a folder with model.yaml); `convert --out` makes one")
     raise ModelError(
         f"there is no bundle models/{name}: make one from your own Darknet files with "
         f'"{COMMAND} convert --cfg FILE --weights FILE --names FILE --out models/{name}"'

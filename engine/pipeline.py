@@ -20,7 +20,7 @@ Where = Literal["auto", "graph", "host"]
 IN_GRAPH: dict[str, tuple[bool, bool]] = {
     "openvino": (True, False),
     "onnx": (True, False),
-    "onnx:cuda": (True, True),
+    "onnx:cuda": (True, False),
     "tensorflow": (False, False),
     "tensorrt": (True, True),
     "tensorrt-rtx": (True, True),

@@ -68,22 +68,23 @@ def _coco(path: Path, folder: Path, names: Sequence[str]) -> list[Annotated]:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         categories = {category["id"]: str(category["name"]) for category in data["categories"]}
         images = {image["id"]: folder / image["file_name"] for image in data["images"]}
-        rows = [
-            (a["image_id"], a["category_id"], *a["bbox"], a.get("iscrowd", 0), a.get("area"))
-            for a in data["annotations"]
-        ]
+        rows: dict[Any, list[tuple[Any, ...]]] = {image: [] for image in images}
+        used = {a["category_id"] for a in data["annotations"]}
+        index = _index(names)
+        known = {category: index[name] for category, name in categories.items() if name in index}
+        for a in data["annotations"]:
+            x, y, width, height = (float(v) for v in a["bbox"])
+            area = float(a.get("area") or width * height)
+            if a["category_id"] in known and a["image_id"] in rows:
+                row = (known[a["category_id"]], x, y, width, height, bool(a.get("iscrowd", 0)), area)
+                rows[a["image_id"]].append(row)
     except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: this is not COCO's annotation JSON ({type(error).__name__}: {error})") from error
-    index = _index(names)
-    known = {category: index[name] for category, name in categories.items() if name in index}
-    used = {row[1] for row in rows}
-    if not used & known.keys():
+    if used and not used & known.keys():
         raise UserError(_strangers(path, {categories.get(c, str(c)) for c in used}, names))
-    by_image: dict[Any, list[tuple[Any, ...]]] = {image: [] for image in images}
-    for row in rows:
-        if row[1] in known and row[0] in by_image:
-            by_image[row[0]].append(row)
-    return [_record(images[image], [(known[r[1]], *r[2:]) for r in found], path) for image, found in by_image.items()]
+    if not any(rows.values()):
+        raise UserError(f"{path}: none of its annotations belongs to one of its images")
+    return [_record(images[image], found, path) for image, found in rows.items()]
 
 
 def _record(image: Path, rows: list[tuple[Any, ...]], source: Path) -> Annotated:
@@ -91,10 +92,12 @@ def _record(image: Path, rows: list[tuple[Any, ...]], source: Path) -> Annotated
     if not image.is_file():
         raise UserError(f"{image}: {source.name} names this image, and it is missing")
     table = np.array([row[1:5] for row in rows], np.float64).reshape(-1, 4)
+    if not np.isfinite(table).all():
+        raise UserError(f"{source}: a box of {image.name} is no number")
     boxes = np.concatenate((table[:, :2], table[:, :2] + table[:, 2:]), axis=1)
     areas = np.array([row[2 + 1] * row[4] if row[6] is None else row[6] for row in rows], np.float64)
     return Annotated(
-        image, boxes, np.array([row[0] for row in rows], np.int64), np.array([bool(row[5]) for row in rows]), areas
+        image, boxes, np.array([row[0] for row in rows], np.int64), np.array([row[5] for row in rows], bool), areas
     )
 
 
