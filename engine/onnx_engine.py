@@ -102,7 +102,7 @@ def _on_host(session: Any, stream: Any) -> tuple[NDArray[Any], Any]:
     """Bind input and outputs to arrays that stay; return the input and what runs."""
     (first,) = session.get_inputs()
     pixels: NDArray[Any] = np.zeros(first.shape, _dtype(first))
-    arrays = [np.zeros(output.shape, np.float32) for output in session.get_outputs()]
+    arrays = [np.zeros(output.shape, _dtype(output)) for output in session.get_outputs()]
     binding = session.io_binding()
     binding.bind_ortvalue_input(first.name, onnxruntime.OrtValue.ortvalue_from_numpy(pixels))
     for output, array in zip(session.get_outputs(), arrays, strict=True):

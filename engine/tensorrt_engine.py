@@ -61,8 +61,6 @@ class TensorRtEngine:
     :raises ModelError: TensorRT cannot load the engine on this card.
     """
 
-    layout: Literal["NHWC", "NCHW"] = "NHWC"
-
     def __init__(self, trt: Any, cudart: Any, path: Path) -> None:
         self._logger = trt.Logger(trt.Logger.ERROR)
         self._runtime = trt.Runtime(self._logger)
@@ -84,7 +82,10 @@ class TensorRtEngine:
             (self._inputs if incoming else self._outputs).append(buffer)
         self._recording = Recording(cudart, self._enqueue)
         self.input: NDArray[Any] = self._inputs[0].array
-        self._arrays = [buffer.array[0] for buffer in self._outputs]
+        # An engine for batches has neither front nor back: planes go in, and heads come out.
+        self.layout: Literal["NHWC", "NCHW"] = "NHWC" if self.input.dtype == np.uint8 else "NCHW"
+        arrays = [buffer.array[0] for buffer in self._outputs]
+        self._arrays = [array.transpose(1, 2, 0) if array.ndim == 3 else array for array in arrays]
         checked(cudart, cudart.cudaDeviceSynchronize())
 
     def _enqueue(self, stream: Any) -> None:

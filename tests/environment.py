@@ -1,7 +1,7 @@
-"""Hands the tests over to an environment that has TensorFlow, when uv runs them in the lean one.
+"""Hands the tests over to an environment that has every engine, when uv runs them in the lean one.
 
 `uv run agent.py` and `uv run pytest` share an environment, and the first must stay without TensorFlow. So
-`uv run pytest` starts itself again with the extra. Loaded by `-p` before pytest captures any output.
+`uv run pytest` starts itself again with the extras. Loaded by `-p` before pytest captures any output.
 """
 
 import importlib.util
@@ -10,16 +10,18 @@ import subprocess
 import sys
 
 MARK = "RETICLE_TESTS_HANDED_OVER"
+EXTRAS = {"tensorflow": "tensorflow", "onnx": "onnxruntime"} | (
+    {} if sys.platform == "darwin" else {"trt-rtx": "tensorrt_rtx_bindings"}
+)
 
 
 def hand_over() -> None:
     uv = os.environ.get("UV")
-    if not uv or MARK in os.environ or importlib.util.find_spec("tensorflow") is not None:
+    if not uv or MARK in os.environ or all(importlib.util.find_spec(module) for module in EXTRAS.values()):
         return
-    print(
-        "the tests need TensorFlow too: going on with `uv run --extra tensorflow pytest`", file=sys.stderr, flush=True
-    )
-    command = [uv, "run", "--extra", "tensorflow", "python", "-m", "pytest", *sys.argv[1:]]
+    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
+    print(f"the tests need every engine: going on with `uv run {' '.join(extras)} pytest`", file=sys.stderr, flush=True)
+    command = [uv, "run", *extras, "python", "-m", "pytest", *sys.argv[1:]]
     sys.exit(subprocess.call(command, env={**os.environ, MARK: "1"}))
 
 

@@ -1,0 +1,140 @@
+"""TensorRT for RTX builds without a card, so its plans are checked here; running an engine is not executed."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+from conversion.convert import Request, convert
+from conversion.plan import read
+from conversion.tensorrt_build import build
+from engine import tensorrt_api, tensorrt_engine
+from engine.engine import load_engine
+from engine.errors import ModelError
+from engine.models import ModelFiles, find, load
+from tests.networks import NAMES, small_files
+from tests.pictures import folder_of
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+rtx = pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed (the extra trt-rtx)")
+
+
+def quiet(*_: object) -> None:
+    pass
+
+
+LAYERS = {"fp32": 41, "fp16": 42, "int8": 50}
+"""yolov4-tiny's kernels without front and back; they add at most 2."""
+
+
+@pytest.fixture(scope="module")
+def tiny(data: Path, tmp_path_factory) -> Path:
+    """yolov4-tiny's bundle with an engine of every precision."""
+    out = tmp_path_factory.mktemp("trt") / "tiny"
+    files = ModelFiles(data / "cfg" / "yolov4-tiny.cfg", data / "weights" / "yolov4-tiny.weights")
+    for precision in LAYERS:
+        calibrate = data / "coco128" / "images" if precision == "int8" else None
+        convert(Request(files, out, precision, "tensorrt-rtx", calibrate, most=32), quiet)
+    return out
+
+
+@pytest.mark.parametrize("precision", LAYERS)
+def test_the_plan_of_yolov4_tiny(tiny: Path, precision: str) -> None:
+    plan = read(tiny / f"{precision}.tensorrt-rtx.engine")
+    assert len(plan.layers) <= LAYERS[precision] + 2
+    assert len(plan.convolutions) == 21
+    assert not plan.lonely_activations
+    kind = {"fp32": "Float", "fp16": "Half", "int8": "Int8"}[precision]
+    # The first convolution of a float engine may take the picture itself.
+    assert plan.precisions[kind] >= (21 if precision == "int8" else 20), plan.precisions
+    assert plan.key["runtime"] == "tensorrt-rtx"
+
+
+def test_mish_is_fused_at_every_precision_of_the_small_network(tmp_path: Path) -> None:
+    cfg, weights, _ = small_files(tmp_path)
+    folder = folder_of(tmp_path / "p", 32)
+    for precision in ("fp32", "fp16", "int8"):
+        calibrate = folder if precision == "int8" else None
+        out = convert(Request(ModelFiles(cfg, weights, NAMES), tmp_path / "small", precision, "tensorrt-rtx", calibrate), quiet)
+        plan = read(out / f"{precision}.tensorrt-rtx.engine")
+        mish = [layer for layer in plan.layers if any(name.startswith("convolutional_1_mish") for name in layer.onnx)]
+        assert mish
+        assert all("convolutional_1" in layer.onnx for layer in mish), "Mish is a kernel of its own"
+
+
+def test_a_graph_that_tensorrt_refuses_is_one_sentence() -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("NoSuchThing", ["x"], ["y"])], "g", values[:1], values[1:])
+    with pytest.raises(ModelError, match="tensorrt-rtx cannot take the network"):
+        build("tensorrt-rtx", helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)]), quiet)
+    assert onnx
+
+
+def test_an_engine_without_a_card_and_a_changed_one_are_said(tmp_path: Path) -> None:
+    cfg, weights, _ = small_files(tmp_path)
+    out = convert(Request(ModelFiles(cfg, weights, NAMES), tmp_path / "small", "fp16", "tensorrt-rtx"), quiet)
+    model, _ = load(find(str(out)))
+    with pytest.raises(ModelError, match="no engine for tensorrt-rtx at fp32 yet: make it with .*--target tensorrt-rtx"):
+        load_engine("tensorrt-rtx", model, "fp32")
+    engine = out / "fp16.tensorrt-rtx.engine"
+    engine.write_bytes(engine.read_bytes()[:-1])
+    with pytest.raises(ModelError, match="not the one the bundle was made with"):
+        load_engine("tensorrt-rtx", model, "fp16")
+
+
+@pytest.mark.parametrize(("change", "says"), [({"version": "0.1"}, "this engine's version is 0.1, here it is"), ({"size": [32, 32]}, r"size is \[32, 32\]")])
+def test_an_engine_of_another_version_or_size_is_refused(tmp_path: Path, monkeypatch, change: dict, says: str) -> None:
+    import json
+
+    cfg, weights, _ = small_files(tmp_path)
+    out = convert(Request(ModelFiles(cfg, weights, NAMES), tmp_path / "small", "fp16", "tensorrt-rtx"), quiet)
+    monkeypatch.setattr(tensorrt_engine, "runtime", lambda: None)  # there is no card here to ask
+    monkeypatch.setattr(tensorrt_engine, "card", lambda cudart: ("a card", "8.9"))
+    plan = out / "fp16.tensorrt-rtx.json"
+    made = json.loads(plan.read_text())
+    plan.write_text(json.dumps({**made, "key": {**made["key"], **change}}))
+    model, _ = load(find(str(out)))
+    with pytest.raises(ModelError, match=says):
+        load_engine("tensorrt-rtx", model, "fp16")
+
+
+def test_every_name_that_running_uses_is_in_the_real_modules() -> None:
+    """What cannot be executed here is at least spelt as the modules spell it."""
+    cuda = pytest.importorskip("cuda.bindings.runtime")
+    from engine import cuda as ours
+
+    trt = tensorrt_api.load("tensorrt-rtx")
+    assert tensorrt_api.is_rtx(trt)
+    owners = {
+        "trt": trt, "self._runtime": trt.Runtime, "engine": trt.ICudaEngine, "self._context": trt.IExecutionContext,
+        "config": trt.IRuntimeConfig, "kept": trt.IRuntimeCache, "cudart": cuda, "self._cudart": cuda,
+    }  # fmt: skip
+    seen = 0
+    for module in (tensorrt_engine, ours):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) in owners:
+                assert hasattr(owners[ast.unparse(node.value)], node.attr), f"{ast.unparse(node)} does not exist"
+                seen += 1
+    assert seen > 30
+    properties = cuda.cudaDeviceProp
+    assert all(hasattr(properties, name) for name in ("name", "major", "minor"))
+    for kind, names in ((cuda.cudaMemcpyKind, ("cudaMemcpyHostToDevice", "cudaMemcpyDeviceToHost")), (trt.TensorIOMode, ("INPUT",))):
+        assert all(hasattr(kind, name) for name in names)
+
+
+def test_signatures_of_the_calls_that_running_makes() -> None:
+    trt = tensorrt_api.load("tensorrt-rtx")
+    for method, arguments in (
+        (trt.ICudaEngine.create_execution_context, "runtime_config: tensorrt"),
+        (trt.IExecutionContext.execute_async_v3, "stream_handle: "),
+        (trt.IExecutionContext.set_tensor_address, "name: str, memory: "),
+        (trt.IExecutionContext.set_input_shape, "name: str, shape: "),
+        (trt.Runtime.deserialize_cuda_engine, "serialized_engine: "),
+        (trt.IRuntimeConfig.set_runtime_cache, "cache: "),
+        (trt.IRuntimeCache.deserialize, "(self"),
+    ):
+        assert arguments in method.__doc__, (method, method.__doc__)
