@@ -59,22 +59,78 @@ def one_sentence(done, says: str) -> None:
 def test_int8_from_end_to_end(agent, annotated: Path) -> None:
     well(agent("convert", *SMALL, "--out", "m", *INT8, "--json", "c.json"))
     made = {path.name: path.stat().st_mtime_ns for path in (annotated / "m").iterdir()}
-    assert set(made) == {"model.yaml", "network.cfg", "network.weights", "fp32.onnx", "calibration.json", "int8.onnx", "int8-uint8.onnx"}
+    assert set(made) == {
+        "model.yaml",
+        "network.cfg",
+        "network.weights",
+        "fp32.onnx",
+        "calibration.json",
+        "int8.onnx",
+        "int8-uint8.onnx",
+    }
     assert json.loads((annotated / "c.json").read_text())["files"] == sorted(made)
     # The same again makes nothing anew.
     well(agent("convert", *SMALL, "--out", "m", *INT8))
     again = {path.name: path.stat().st_mtime_ns for path in (annotated / "m").iterdir()}
-    assert {n: t for n, t in again.items() if n.endswith("onnx")} == {n: t for n, t in made.items() if n.endswith("onnx")}
+    assert {n: t for n, t in again.items() if n.endswith("onnx")} == {
+        n: t for n, t in made.items() if n.endswith("onnx")
+    }
     scores = {}
     for engine, precision in (("openvino", "fp32"), ("openvino", "int8"), ("onnx:cpu", "int8")):
-        well(agent("evaluate", "--model", "m", "--images", "val", "--annotations", "labels", "--engine", engine, "--precision", precision, "--json", "e.json"))
+        well(
+            agent(
+                "evaluate",
+                "--model",
+                "m",
+                "--images",
+                "val",
+                "--annotations",
+                "labels",
+                "--engine",
+                engine,
+                "--precision",
+                precision,
+                "--json",
+                "e.json",
+            )
+        )
         row = json.loads((annotated / "e.json").read_text())
-        assert set(row) == {"engine", "precision", "size", "images", "ap50", "ap", "darknet_ap50", "seed_protocol_ap50", "classes"}
+        assert set(row) == {
+            "engine",
+            "precision",
+            "size",
+            "images",
+            "ap50",
+            "ap",
+            "darknet_ap50",
+            "seed_protocol_ap50",
+            "classes",
+        }
         assert row["images"] == 5
         scores[engine, precision] = row["ap50"]
     assert scores["openvino", "fp32"] > 30
     assert abs(scores["openvino", "int8"] - scores["onnx:cpu", "int8"]) < 3
-    well(agent("bench", "--model", "m", "--engines", "openvino:fp32,openvino:int8", "--frames", 10, "--out", "b.png", "--markdown", "b.md", "--json", "b.json", "--images", "val", "--annotations", "labels"))
+    well(
+        agent(
+            "bench",
+            "--model",
+            "m",
+            "--engines",
+            "openvino:fp32,openvino:int8",
+            "--frames",
+            10,
+            "--out",
+            "b.png",
+            "--markdown",
+            "b.md",
+            "--json",
+            "b.json",
+            "--images",
+            "val",
+            "--annotations",
+            "labels",
+        )
+    )
     rows = json.loads((annotated / "b.json").read_text())["rows"]
     assert [row["precision"] for row in rows] == ["fp32", "int8"]
     assert all(row["p50_ms"] <= row["p99_ms"] for row in rows)
@@ -91,7 +147,13 @@ def test_ones_own_training_comes_back_to_the_bit(agent, small: Path, kind: str) 
             f"n = read_cfg(Path({str(small / 'small.cfg')!r}))\n"
             f"build(n, read_weights(Path({str(small / 'small.weights')!r}), n)).save({str(small / 'mine.keras')!r})\n"
         )
-        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120, env={**os.environ, "KERAS_BACKEND": "openvino"})
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            check=True,
+            timeout=120,
+            env={**os.environ, "KERAS_BACKEND": "openvino"},
+        )
         source = "mine.keras"
     else:
         well(agent("convert", *SMALL, "--out", "first", "--target", "savedmodel"))
@@ -126,8 +188,14 @@ def test_what_a_conversion_refuses(agent, small: Path) -> None:
     for arguments, says in cases:
         one_sentence(agent("convert", *SMALL, "--out", "m", *arguments), says)
         assert {path.name: path.read_bytes() for path in (small / "m").iterdir()} == before, arguments
-    one_sentence(agent("convert", "--keras", "rubbish.keras", "--out", "x"), "rubbish.keras: this is no .keras file, or it is damaged")
-    one_sentence(agent("evaluate", "--model", str(small / "nowhere"), "--images", "pictures", "--annotations", "pictures"), "nowhere: there is no bundle here")
+    one_sentence(
+        agent("convert", "--keras", "rubbish.keras", "--out", "x"),
+        "rubbish.keras: this is no .keras file, or it is damaged",
+    )
+    one_sentence(
+        agent("evaluate", "--model", str(small / "nowhere"), "--images", "pictures", "--annotations", "pictures"),
+        "nowhere: there is no bundle here",
+    )
     assert not (small / "x").exists()
 
 
@@ -144,7 +212,10 @@ def test_a_changed_file_of_a_bundle_is_refused_and_made_again(agent, small: Path
     good = graph.read_bytes()
     graph.write_bytes(good[:-100] + bytes(100))
     use = ("detect", "pictures/000.png", "--model", "m", "--precision", "int8")
-    one_sentence(agent(*use), "int8-uint8.onnx: the file is not the one the bundle was made with (sha256 differs from model.yaml); convert again")
+    one_sentence(
+        agent(*use),
+        "int8-uint8.onnx: the file is not the one the bundle was made with (sha256 differs from model.yaml); convert again",
+    )
     one_sentence(agent("convert", "--model", "m", "--precision", "int8"), "int8-uint8.onnx is missing or damaged")
     well(agent("convert", *SMALL, "--out", "m", *INT8))
     assert graph.read_bytes() == good

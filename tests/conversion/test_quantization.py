@@ -42,7 +42,11 @@ def test_the_rules(model: onnx.ModelProto) -> None:
             assert constants[node.input[2]].dtype == np.int8
             assert made_by.get(node.input[0], node).op_type != "Conv", "a convolution's output goes on as float"
         elif node.op_type in ("Concat", "MaxPool"):
-            scales = {float(constants[made_by[name].input[1]]) for name in node.input if name in made_by and made_by[name].op_type == "DequantizeLinear"}
+            scales = {
+                float(constants[made_by[name].input[1]])
+                for name in node.input
+                if name in made_by and made_by[name].op_type == "DequantizeLinear"
+            }
             assert len(scales) <= 1, f"{node.name} joins tensors of different scale"
 
 

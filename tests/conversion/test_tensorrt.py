@@ -75,7 +75,9 @@ def test_an_engine_without_a_card_and_a_changed_one_are_said(tmp_path: Path) -> 
     cfg, weights, _ = small_files(tmp_path)
     out = convert(Request(ModelFiles(cfg, weights, NAMES), tmp_path / "small", "fp16", "tensorrt-rtx"), quiet)
     model, _ = load(find(str(out)))
-    with pytest.raises(ModelError, match="no engine for tensorrt-rtx at fp32 yet: make it with .*--target tensorrt-rtx"):
+    with pytest.raises(
+        ModelError, match="no engine for tensorrt-rtx at fp32 yet: make it with .*--target tensorrt-rtx"
+    ):
         load_engine("tensorrt-rtx", model, "fp32")
     engine = out / "fp16.tensorrt-rtx.engine"
     engine.write_bytes(engine.read_bytes()[:-1])
@@ -83,7 +85,10 @@ def test_an_engine_without_a_card_and_a_changed_one_are_said(tmp_path: Path) -> 
         load_engine("tensorrt-rtx", model, "fp16")
 
 
-@pytest.mark.parametrize(("change", "says"), [({"version": "0.1"}, "this engine's version is 0.1, here it is"), ({"size": [32, 32]}, r"size is \[32, 32\]")])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [({"version": "0.1"}, "this engine's version is 0.1, here it is"), ({"size": [32, 32]}, r"size is \[32, 32\]")],
+)
 def test_an_engine_of_another_version_or_size_is_refused(tmp_path: Path, monkeypatch, change: dict, says: str) -> None:
     import json
 
@@ -119,7 +124,10 @@ def test_every_name_that_running_uses_is_in_the_real_modules() -> None:
     assert seen > 30
     properties = cuda.cudaDeviceProp
     assert all(hasattr(properties, name) for name in ("name", "major", "minor"))
-    for kind, names in ((cuda.cudaMemcpyKind, ("cudaMemcpyHostToDevice", "cudaMemcpyDeviceToHost")), (trt.TensorIOMode, ("INPUT",))):
+    for kind, names in (
+        (cuda.cudaMemcpyKind, ("cudaMemcpyHostToDevice", "cudaMemcpyDeviceToHost")),
+        (trt.TensorIOMode, ("INPUT",)),
+    ):
         assert all(hasattr(kind, name) for name in names)
 
 

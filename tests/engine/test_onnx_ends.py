@@ -94,7 +94,11 @@ def test_another_size_is_the_network_built_at_that_size(model) -> None:
     expected = graph(Model(other, WEIGHTS), "fp32")
     moved = at_size(model, 128, 64)
     pixels = picture(5)
-    for mine, theirs in zip(outputs(OpenVinoEngine(moved.SerializeToString()), pixels), outputs(OpenVinoEngine(expected.SerializeToString()), pixels), strict=True):
+    for mine, theirs in zip(
+        outputs(OpenVinoEngine(moved.SerializeToString()), pixels),
+        outputs(OpenVinoEngine(expected.SerializeToString()), pixels),
+        strict=True,
+    ):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
 
 
@@ -102,7 +106,9 @@ def test_half_precision_is_near_and_its_outputs_can_be_half_too(model) -> None:
     half = in_half(model)
     onnx.checker.check_model(half, full_check=True)
     expected = outputs(OpenVinoEngine(model.SerializeToString()), picture(6))
-    single, halves = (outputs(OnnxEngine(m.SerializeToString(), "cpu", exact=True), picture(6)) for m in (half, half_outputs(half)))
+    single, halves = (
+        outputs(OnnxEngine(m.SerializeToString(), "cpu", exact=True), picture(6)) for m in (half, half_outputs(half))
+    )
     for one, other, reference in zip(single, halves, expected, strict=True):
         assert np.linalg.norm(one - reference) / np.linalg.norm(reference) < 0.01
     assert {value.type.tensor_type.elem_type for value in half_outputs(half).graph.output} == {onnx.TensorProto.FLOAT16}
@@ -140,7 +146,11 @@ def test_plain_mish_is_mish() -> None:
     kinds = [node.op_type for node in plain.graph.node]
     assert kinds.count("Softplus") == kinds.count("Tanh") == 1
     assert "Softplus" not in [node.op_type for node in fusible.graph.node]
-    for a, b in zip(outputs(OpenVinoEngine(fusible.SerializeToString()), picture(1)), outputs(OpenVinoEngine(plain.SerializeToString()), picture(1)), strict=True):
+    for a, b in zip(
+        outputs(OpenVinoEngine(fusible.SerializeToString()), picture(1)),
+        outputs(OpenVinoEngine(plain.SerializeToString()), picture(1)),
+        strict=True,
+    ):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 

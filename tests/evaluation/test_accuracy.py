@@ -13,7 +13,9 @@ from evaluation.datasets import Annotated, read
 def truth(boxes: list[list[float]], classes: list[int], crowd: list[bool] | None = None) -> Annotated:
     table = np.array(boxes, np.float64).reshape(-1, 4)
     areas = np.prod(table[:, 2:] - table[:, :2], axis=1)
-    return Annotated(Path("x"), table, np.array(classes, np.int64), np.array(crowd or [False] * len(boxes), bool), areas)
+    return Annotated(
+        Path("x"), table, np.array(classes, np.int64), np.array(crowd or [False] * len(boxes), bool), areas
+    )
 
 
 def rows(*found: tuple[list[float], float, int]):

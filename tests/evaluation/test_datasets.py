@@ -79,12 +79,19 @@ def test_coco_that_is_wrong_is_one_sentence(folder: Path, changes: dict, says: s
 
 def test_text_that_is_wrong_names_the_line(folder: Path) -> None:
     texts = yolo_folder(folder)
-    for text, says in (("0 1 2 3\n", "a.txt:1: a line is a class and four numbers"), ("\n5 .1 .1 .1 .1\n", "a.txt:2: there is no class 5"), ("0 nan .1 .1 .1", "is no number")):
+    for text, says in (
+        ("0 1 2 3\n", "a.txt:1: a line is a class and four numbers"),
+        ("\n5 .1 .1 .1 .1\n", "a.txt:2: there is no class 5"),
+        ("0 nan .1 .1 .1", "is no number"),
+    ):
         (texts / "a.txt").write_text(text)
         with pytest.raises(UserError, match=says):
             read(texts, folder / "images", NAMES)
     xml = voc_folder(folder)
-    for text, says in (("<annotation>", "not VOC's annotation XML"), ("<annotation><object><name>horse</name></object></annotation>", r"\(horse\)")):
+    for text, says in (
+        ("<annotation>", "not VOC's annotation XML"),
+        ("<annotation><object><name>horse</name></object></annotation>", r"\(horse\)"),
+    ):
         (xml / "a.xml").write_text(text)
         with pytest.raises(UserError, match=says):
             read(xml, folder / "images", NAMES)
