@@ -109,7 +109,7 @@ def test_half_precision_is_near_and_its_outputs_can_be_half_too(model) -> None:
     single, halves = (
         outputs(OnnxEngine(m.SerializeToString(), "cpu", exact=True), picture(6)) for m in (half, half_outputs(half))
     )
-    for one, other, reference in zip(single, halves, expected, strict=True):
+    for one, reference in zip(single, expected, strict=True):
         assert np.linalg.norm(one - reference) / np.linalg.norm(reference) < 0.01
     assert {value.type.tensor_type.elem_type for value in half_outputs(half).graph.output} == {onnx.TensorProto.FLOAT16}
     # The engine's buffers are of the outputs' own type, and the decoder takes either.
