@@ -62,11 +62,13 @@ def display(_xvfb: str) -> Iterator[str]:
 def agent(tmp_path: Path):
     """Run agent.py in an empty folder: a call returns the finished process."""
 
+    inherited = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+
     def call(*arguments: object, env: dict[str, str] | None = None, timeout: float = 120):
         return subprocess.run(
             [sys.executable, str(ROOT / "agent.py"), *map(str, arguments)],
             cwd=tmp_path,
-            env={**os.environ, "COLUMNS": "200", **(env or {})},
+            env={**inherited, "COLUMNS": "200", **(env or {})},
             capture_output=True,
             text=True,
             timeout=timeout,
