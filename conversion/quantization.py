@@ -97,7 +97,7 @@ def quantize(
 
     :param ranges: by the site's name.
     :param keep: the convolutions that stay in float.
-    :param biases: in place of the quantised convolutions' own, by name.
+    :param biases: in place of the convolutions' own, by name.
     :raises ModelError: a name in `keep` is no convolution.
     """
     unknown = sorted(set(keep) - set(layers(model)))
@@ -115,8 +115,8 @@ def quantize(
             if (node.name, i) in readers.get(tensor, ()):
                 node.input[i] = f"{tensor}:dq"
         if node.op_type == "Conv":
-            # A convolution in float brings no error that its bias could make up for.
-            if biases and node.name in biases and node.name not in keep:
+            # Those kept in float too: measured, that loses up to 0.6 points less AP50 than leaving them as they are.
+            if biases and node.name in biases:
                 constants[node.input[2]].CopyFrom(numpy_helper.from_array(biases[node.name], node.input[2]))
             if node.name not in keep:
                 nodes.append(rewriting.weights(node, constants[node.input[1]]))
