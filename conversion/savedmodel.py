@@ -11,9 +11,6 @@ import shutil
 import sys
 from pathlib import Path
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import numpy as np
 
 CFG = Path("assets.extra") / "network.cfg"
@@ -45,6 +42,9 @@ def read(folder: Path, out: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     """Do one of the two; an answer of 2 means that TensorFlow is not installed."""
+    # Here and not above: whoever imports this module for a name keeps the backend that it has.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         import tensorflow  # noqa: F401
     except ImportError:
