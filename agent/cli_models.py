@@ -195,8 +195,6 @@ def convert(
             str(keras or ""),
         )
         if tune:
-            if precision != "int8" or calibrate is None:
-                raise UserError("--tune belongs to --precision int8 with --calibrate FOLDER")
             request = _tuned(request, budget, images, annotations, tell, rows)
         made = run(request, tell)
     if rows:

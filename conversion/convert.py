@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -137,10 +136,8 @@ def check(request: Request) -> None:
         raise ModelError(f"the target {target} has no {request.precision}")
     if target == "savedmodel" and request.precision != "fp32":
         raise ModelError("a SavedModel is fp32; for other precisions choose another --target")
-    if target == "savedmodel" and importlib.util.find_spec("tensorflow") is None:
-        raise ModelError("a SavedModel needs TensorFlow: start with `uv run --extra tensorflow agent.py`")
-    if target in ("tensorrt", "tensorrt-rtx"):
-        check_engine(target, request.precision)
+    if target in ("tensorrt", "tensorrt-rtx", "savedmodel"):
+        check_engine("tensorflow" if target == "savedmodel" else target, request.precision)
     if request.tune is not None and request.calibrate is None:
         raise ModelError("--tune belongs to --precision int8 with --calibrate FOLDER")
     if request.workspace_gb is not None and target not in ("tensorrt", "tensorrt-rtx"):

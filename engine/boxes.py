@@ -105,6 +105,8 @@ def _above(values: NDArray[np.floating], floor: float) -> NDArray[np.bool_]:
         return values > floor
     # numpy compares float16 one by one; as integers, in the order that their bits have, it takes a fifth of the time.
     limit = np.float16(floor)
+    if limit > floor:  # rounded up, it would pass over a value that is above
+        limit = np.nextafter(limit, np.float16(-np.inf))
     bits = np.uint16 if limit < 0 else np.int16
     return values.view(bits) < limit.view(bits) if limit < 0 else values.view(bits) > limit.view(bits)
 

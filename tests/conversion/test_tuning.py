@@ -57,6 +57,7 @@ def test_sensitive_layers_go_back_to_float_until_it_is_good_enough(material: Mat
     assert 0 < len(best.keep) <= MOST_KEPT
     kept = [row for row in more if row.keep]
     assert [len(row.keep) for row in kept] == list(range(1, len(kept) + 1))
-    least = min(more, key=lambda row: row.loss)
-    assert least.keep
-    assert best.keep in (least.keep, kept[-1].keep)
+    lowest = min(more, key=lambda row: row.loss)
+    assert lowest.loss < least, "a layer in float makes it better"
+    # It ends with what is good enough, or else with the best of all that it tried.
+    assert best.keep == (kept[-1] if kept[-1].loss <= least / 2 else lowest).keep
