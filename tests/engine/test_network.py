@@ -137,3 +137,55 @@ def test_engines_that_are_not_there(name: str, says: str) -> None:
 def test_small_network_is_what_the_other_tests_think() -> None:
     network = parse_cfg(CFG)
     assert (network.width, network.height, network.classes, len(network.heads)) == (64, 96, 2, 2)
+
+
+COMPARE = """
+import sys, numpy as np, onnxruntime, keras
+from pathlib import Path
+from engine.darknet import random_weights, read_cfg
+from engine.engine import Model
+from engine.network import build
+from engine.onnx_graph import to_onnx
+from tests.engine.test_network import heads_of
+
+folder, *cfgs = map(Path, sys.argv[1:])
+image = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
+for cfg in cfgs:
+    network = read_cfg(cfg, (64, 64))
+    weights = random_weights(network, 0)
+    ours = heads_of("openvino", network, weights, image)
+    theirs = heads_of("tensorflow", network, weights, image)
+    if folder != Path():
+        model = build(network, weights)
+        model(image.transpose(0, 2, 3, 1))  # it wants to have been called
+        model.export(str(folder / "keras.onnx"), format="onnx")
+        session = onnxruntime.InferenceSession(str(folder / "keras.onnx"))
+        heads = session.run(None, {session.get_inputs()[0].name: image.transpose(0, 2, 3, 1)})
+        theirs = [head[0].transpose(2, 0, 1) for head in heads]
+    print(cfg.name, max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(ours, theirs, strict=True)))
+"""
+
+
+def differences(*arguments: object) -> dict[str, float]:
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    command = [sys.executable, "-c", COMPARE, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, check=True, timeout=300, env=environment, capture_output=True, text=True)
+    lines = [line.rsplit(" ", 1) for line in done.stdout.splitlines() if ".cfg " in line]
+    return {name: float(value) for name, value in lines}
+
+
+def test_our_onnx_computes_what_keras_does_on_every_kind_of_cfg(data: Path) -> None:
+    installed("tensorflow")
+    # The larger cfgs have the same layers, and take a minute: benchmarks.compare_with_opencv has them all.
+    names = ("yolov3-tiny", "yolov4-tiny", "yolov4-tiny-3l", "yolov4-csp")
+    found = differences(".", *(data / "cfg" / f"{name}.cfg" for name in names))
+    assert len(found) == len(names)
+    assert max(found.values()) < 1e-4, found
+
+
+def test_our_onnx_computes_what_kerass_own_exporter_writes(data: Path, tmp_path: Path) -> None:
+    installed("tensorflow")
+    pytest.importorskip("tf2onnx", reason="tf2onnx is not installed (the group dev)")
+    found = differences(tmp_path, data / "cfg" / "yolov4-tiny.cfg")
+    assert found.keys() == {"yolov4-tiny.cfg"}
+    assert found["yolov4-tiny.cfg"] < 1e-4
