@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from agent import __version__, cli_models, report
+from agent import __version__, cli_arena, cli_models, cli_training, report
 from agent.cli_console import JsonOption, PluginOption, check_writable, err, out, plain_context
 from agent.discovery import Catalogue, discover
 from agent.errors import UserError
@@ -146,7 +146,7 @@ def plugins(plugin: PluginOption = None, json_file: JsonOption = None) -> None:
         out.print(table)
 
 
-for command in cli_models.COMMANDS:
+for command in (*cli_models.COMMANDS, *cli_training.COMMANDS, *cli_arena.COMMANDS):
     app.command()(command)
 
 

@@ -69,3 +69,16 @@ def check_writable(path: Path | None) -> None:
         raise UserError(f"{path}: nothing can be written there: {error.strerror}; name another file") from error
     if path.is_dir():
         raise UserError(f"{path}: this is a folder; name a file")
+
+
+def counter(tell: Callable[[str, int, int], None], what: str, total: int) -> Callable[[], None]:
+    """Return what counts one more of `total` done."""
+    done = 0
+    tell(what, 0, total)
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        tell(what, done, total)
+
+    return count

@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from agent.cli_console import JsonOption, check_writable, out, plain_context, progress
+from agent.cli_console import JsonOption, check_writable, counter, out, plain_context, progress
 from agent.discovery import discover
 from agent.errors import UserError
 from agent.files import write_atomically
@@ -79,7 +79,7 @@ def detect(
     detector = maker.make(choice.settings, plain_context(Path.cwd()))
     unreadable: list[Path] = []
     with progress() as tell:
-        count = _counter(tell, "detecting", len(files))
+        count = counter(tell, "detecting", len(files))
         rows = list(detect_images(detector, files, drawn, unreadable, count))
     if json_file is not None:
         write_atomically(json_file, json.dumps(rows, indent=2) + "\n")
@@ -377,9 +377,9 @@ def _predict(
     job = Job(files, size, engine, precision, CONFIDENCE, resize=resize, where="host")  # type: ignore[arg-type]
     tell(f"loading {engine}", 0, 0)
     with Worker(job) as worker:
-        found = predictions(worker.rows, truth, _counter(tell, "detecting", len(truth)))
+        found = predictions(worker.rows, truth, counter(tell, "detecting", len(truth)))
         # The tutorial's network got blue for red and had no scale_x_y.
-        tutorial = predictions(worker.swapped_rows, truth, _counter(tell, "and as the tutorial did", len(truth)))
+        tutorial = predictions(worker.swapped_rows, truth, counter(tell, "and as the tutorial did", len(truth)))
     return found, tutorial
 
 
@@ -477,7 +477,7 @@ def doctor(model: ModelOption = None, json_file: JsonOption = None) -> None:
     files = find(model)
     wanted = candidates(files)
     with progress() as tell:
-        trials = list(attempt(files, None, wanted, _counter(tell, "trying the engines", len(wanted))))
+        trials = list(attempt(files, None, wanted, counter(tell, "trying the engines", len(wanted))))
     best = fastest(trials)
     table = Table("engine", "precision", "p50 ms", "error", "", title=f"{model}, frame to boxes", title_justify="left")
     for trial in trials:
@@ -590,18 +590,6 @@ def _side(size: int | None) -> tuple[int, int] | None:
 def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise UserError(f'{option} is "{value}"; choose one of: {", ".join(known)}')
-
-
-def _counter(tell: Callable[[str, int, int], None], what: str, total: int) -> Callable[[], None]:
-    done = 0
-    tell(what, 0, total)
-
-    def count() -> None:
-        nonlocal done
-        done += 1
-        tell(what, done, total)
-
-    return count
 
 
 def _written(**paths: Path | None) -> None:

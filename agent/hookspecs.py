@@ -8,12 +8,14 @@ called once. A hook that raises stops the start with one sentence that names the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import pluggy
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from agent.roles import Environment
@@ -77,6 +79,21 @@ class Context:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """One frame of a data set and its truth.
+
+    `pixels` uint8 (height, width, 3) BGR; `boxes` float32 (n, 4) xyxy in pixels; `classes` int (n,) into the capture's
+    names; `hidden` bool (n,): there, but showing too little to be found; `scene` says where it was taken.
+    """
+
+    pixels: NDArray[np.uint8]
+    boxes: NDArray[np.float32]
+    classes: NDArray[np.int32]
+    hidden: NDArray[np.bool_]
+    scene: str = ""
+
+
+@dataclass(frozen=True)
 class Maker:
     """One thing a plugin offers for a role.
 
@@ -92,6 +109,9 @@ class Maker:
     :param absolute: actuation only: it goes to `Action.point` rather than by counts.
     :param wants_pixels: observer only: it needs the picture, so the loop copies each frame for it.
     :param live_only: guard only: it is left out of a run that cannot move anything real.
+    :param names: capture only: what its samples' classes are called.
+    :param collect: capture only, for one that knows the truth: called with a number of frames, a seed and whether they
+        are those held out for scoring; yields that many `Sample`s of scenes as varied as it has.
     :param check: called with the settings and the context before anything is made, and by `agent.py check`;
         raises `UserError` when what the settings name (a file, a model) is not there. It must be quick.
     """
@@ -105,6 +125,8 @@ class Maker:
     absolute: bool = False
     wants_pixels: bool = False
     live_only: bool = False
+    names: tuple[str, ...] = ()
+    collect: Callable[[int, int, bool], Iterator[Sample]] | None = None
     check: Callable[[Any, Context], None] | None = None
 
     def __post_init__(self) -> None:

@@ -12,10 +12,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.aim import AimController
 from agent.capture_thread import CaptureThread, Slot
 from agent.observers import ObserverQueue
-from agent.roles import Capture, Detector, Selection
+from agent.roles import Capture, Controller, Detector, Selection
 from agent.safety import Interlock, StopFlag
 from agent.timing import STAGES, Histogram
 from agent.types import Action, Detections, Frame, FrameEvent, Target
@@ -35,7 +34,7 @@ class Parts:
     capture: Capture
     detector: Detector
     selection: Selection
-    controller: AimController
+    controller: Controller
     interlock: Interlock
     observers: ObserverQueue
 

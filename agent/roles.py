@@ -40,6 +40,13 @@ class Environment(Protocol):
         """Take the action in at the world's next step; the last one before it counts."""
 
 
+class Controller(Protocol):
+    """Decides what the hand does; the host's own, no plugin's."""
+
+    def act(self, target: Target | None, frame: Frame) -> Action:
+        """Return the action for this frame."""
+
+
 class Detector(Protocol):
     """Finds things in a frame."""
 

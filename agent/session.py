@@ -74,7 +74,11 @@ Watch = Callable[[Tally], AbstractContextManager[Any]]
 """Shows how a run goes on while it does; entered when the loop starts, left when it ends."""
 
 
-def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext) -> Result:
+Change = Callable[[Parts, Context], Parts]
+"""Puts something between the parts of a run, to measure it; whatever it does, the interlock stays."""
+
+
+def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext, change: Change | None = None) -> Result:
     """Run a profile to its end.
 
     :param watch: shows a lock-step run's progress; a live one is left alone, since drawing takes time from it.
@@ -102,6 +106,8 @@ def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext) ->
     with ExitStack() as stack:
         caught = stack.enter_context(_signals(stop))
         parts, context = _make_parts(stack, plan, loaded.profile, context, stop)
+        if change is not None:
+            parts = replace(change(parts, context), interlock=parts.interlock)
         asked = options.episodes or (loaded.profile.episodes if options.footage is None else None)
         if asked and context.environment is None:
             raise UserError(

@@ -130,13 +130,18 @@ IDLE = Action()
 
 @dataclass(slots=True)
 class Episode:
-    """How one episode of an environment went. `tics` are the environment's steps (Doom: 1/35 s)."""
+    """How one episode of an environment went. `tics` are the environment's steps (Doom: 1/35 s).
+
+    `hits` are shots that hit something to be shot; `first_hit_tic` is when the first did, None when none.
+    """
 
     scenario: str
     seed: int
     kills: int = 0
     shots: int = 0
     tics: int = 0
+    hits: int = 0
+    first_hit_tic: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from agent.errors import UserError
-from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.hookspecs import Context, Maker, PluginSettings, Sample, hookimpl
 from agent.types import IDLE, LEFT, Action, Detections, Episode, Frame
 from plugins.lifeline import Lifeline
 
@@ -32,6 +32,7 @@ MULTIPLAYER = ("cig", "multi", "multi_duel")
 
 TARGET_CATEGORIES = ("Monster", "Player")
 """ViZDoom's object categories that are to be shot; corpses are Gore, one's own weapon is Self."""
+NAMES = tuple(category.lower() for category in TARGET_CATEGORIES)
 MIN_VISIBLE_PIXELS = 24
 MIN_HEIGHT_PX = 8
 MIN_VISIBLE_SHARE = 0.2
@@ -76,7 +77,7 @@ class DoomCapture:
         self._index = 0
         self._ammo = 0.0
         self._weapon = 0.0
-        self.names: tuple[str, ...] = ("monster", "player")
+        self.names = NAMES
         self.episodes: list[Episode] = []
         self._current: Episode | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="reticle-doom-")
@@ -161,7 +162,9 @@ class DoomCapture:
         button = vzd.Button
         game.set_available_buttons([button.TURN_LEFT_RIGHT_DELTA, button.LOOK_UP_DOWN_DELTA, button.ATTACK])
         variable = vzd.GameVariable
-        game.set_available_game_variables([variable.KILLCOUNT, variable.SELECTED_WEAPON, variable.SELECTED_WEAPON_AMMO])
+        game.set_available_game_variables(
+            [variable.KILLCOUNT, variable.SELECTED_WEAPON, variable.SELECTED_WEAPON_AMMO, variable.HITCOUNT]
+        )
 
     def _begin(self) -> None:
         seed = self._seed + len(self.episodes)
@@ -169,7 +172,7 @@ class DoomCapture:
         self._game.new_episode()
         self._current = Episode(self._scenario.stem, seed)
         self._pending = IDLE
-        _, self._weapon, self._ammo = self._game.get_state().game_variables
+        _, self._weapon, self._ammo, _ = self._game.get_state().game_variables
 
     def _advance(self, episode: Episode) -> None:
         action, self._pending = self._pending, IDLE
@@ -191,6 +194,9 @@ class DoomCapture:
         episode.kills = int(game.get_game_variable(variable.KILLCOUNT))
         # Back at 0 once an episode is won.
         episode.tics = max(episode.tics, int(game.get_episode_time()))
+        episode.hits = max(episode.hits, int(game.get_game_variable(variable.HITCOUNT)))
+        if episode.hits and episode.first_hit_tic is None:
+            episode.first_hit_tic = episode.tics
 
     def _pace(self) -> None:
         now = time.perf_counter_ns()
@@ -224,23 +230,38 @@ def truth(labels: Any, buffer: NDArray[np.uint8]) -> Detections:
     :param labels: of the state: x, y, width, height, value, object_category.
     :param buffer: the labels buffer, (height, width), each pixel its object's value.
     """
-    boxes, classes = [], []
+    found = [(box, kind) for box, kind, plain in visible(labels, buffer) if plain]
+    if not found:
+        return Detections.empty()
+    boxes, classes = zip(*found, strict=True)
+    return Detections(np.array(boxes, np.float32), np.ones(len(boxes), np.float32), np.array(classes, np.int32))
+
+
+def visible(labels: Any, buffer: NDArray[np.uint8]) -> Iterator[tuple[tuple[int, int, int, int], int, bool]]:
+    """Yield box (xyxy), class and whether it shows enough to be found, of every target with a visible pixel."""
     for label in labels:
         if label.object_category not in TARGET_CATEGORIES:
             continue
         x, y = max(0, label.x), max(0, label.y)
         mask = buffer[y : label.y + label.height, x : label.x + label.width] == label.value
-        visible = int(np.count_nonzero(mask))
-        if visible < MIN_VISIBLE_PIXELS or visible < MIN_VISIBLE_SHARE * label.width * label.height:
+        count = int(np.count_nonzero(mask))
+        if not count:
             continue
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        if rows[-1] + 1 - rows[0] < MIN_HEIGHT_PX:
-            continue
-        boxes.append((x + columns[0], y + rows[0], x + columns[-1] + 1, y + rows[-1] + 1))
-        classes.append(TARGET_CATEGORIES.index(label.object_category))
-    if not boxes:
-        return Detections.empty()
-    return Detections(np.array(boxes, np.float32), np.ones(len(boxes), np.float32), np.array(classes, np.int32))
+        box = (int(x + columns[0]), int(y + rows[0]), int(x + columns[-1] + 1), int(y + rows[-1] + 1))
+        plain = (
+            count >= MIN_VISIBLE_PIXELS
+            and count >= MIN_VISIBLE_SHARE * label.width * label.height
+            and box[3] - box[1] >= MIN_HEIGHT_PX
+        )
+        yield box, TARGET_CATEGORIES.index(label.object_category), plain
+
+
+def collect(frames: int, seed: int, held_out: bool) -> Iterator[Sample]:
+    """Yield frames of varied scenes with their truth."""
+    from plugins.capture.doom_scenes import scenes
+
+    yield from scenes(frames, seed, held_out)
 
 
 def check(settings: Settings, context: Context) -> None:
@@ -271,4 +292,12 @@ def _scenario_path(name: str, context: Context) -> Path:
 @hookimpl
 def reticle_capture() -> Maker:
     """Offer `doom`."""
-    return Maker("doom", DoomCapture, Settings, "a game of Doom, by ViZDoom; knows the truth", check=check)
+    return Maker(
+        "doom",
+        DoomCapture,
+        Settings,
+        "a game of Doom, by ViZDoom; knows the truth",
+        names=NAMES,
+        collect=collect,
+        check=check,
+    )

@@ -1,0 +1,127 @@
+"""The command `arena`: a profile scored in its game, beside the ground truth and chance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from agent.cli_console import JsonOption, PluginOption, check_writable, counter, out, plain_context, progress
+from agent.errors import UserError
+from agent.files import write_atomically
+from agent.profile import MAX_SEED, find_profile, load_profile
+
+if TYPE_CHECKING:
+    from evaluation.arena import Score, Trial
+
+BASELINES = ("oracle", "random")
+
+
+def arena(
+    profile: Annotated[str, typer.Option("--profile", "-p", help="A profile whose capture knows the truth.")],
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes of each player and scenario.")] = 20,
+    baselines: Annotated[str | None, typer.Option(help="oracle, random, or both with a comma.")] = None,
+    scenarios: Annotated[
+        str | None, typer.Option("--scenario", help="Other scenarios than the profile's, with commas between them.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of the first episode; the next have the next.")] = 7,
+    latency: Annotated[
+        str, typer.Option("--latency-ms", help="Injected latency, or several with commas: a curve.")
+    ] = "0",
+    jitter: Annotated[float, typer.Option("--jitter-ms", min=0, help="Latency by chance, up to this more.")] = 0.0,
+    drop: Annotated[float, typer.Option(min=0, max=1, help="How many frames' detections are lost.")] = 0.0,
+    noise: Annotated[float, typer.Option("--noise-px", min=0, help="Boxes are off by this, standard deviation.")] = 0.0,
+    engine: Annotated[str | None, typer.Option(help="The detector's engine, in place of the profile's.")] = None,
+    precision: Annotated[str | None, typer.Option(help="The detector's precision, in place of the profile's.")] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="Episodes at a time; the processor's cores.")] = None,
+    picture: Annotated[Path | None, typer.Option("--out", help="Draw kills and aim error to this PNG.")] = None,
+    markdown_file: Annotated[Path | None, typer.Option("--markdown", help="Write the table as Markdown.")] = None,
+    json_file: JsonOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Play a profile's game many times and score it: kills, hits a shot, aim error, each with a 95 % interval."""
+    from evaluation import arena as playing
+
+    for path in (picture, markdown_file, json_file):
+        check_writable(path)
+    path = find_profile(profile)
+    loaded = load_profile(path, plugin or [])
+    if loaded.profile.mode != "lock-step":
+        raise UserError(f'{path}: the arena plays in lock-step, and this profile\'s mode is "{loaded.profile.mode}"')
+    asked = [name.strip() for name in baselines.split(",")] if baselines else []
+    strange = next((name for name in asked if name not in BASELINES), None)
+    if strange is not None:
+        raise UserError(f'--baselines has "{strange}"; known are: {", ".join(BASELINES)}')
+    delays = _delays(latency)
+    settings = tuple((k, v) for k, v in (("engine", engine), ("precision", precision)) if v is not None)
+    names: list[str | None] = [name.strip() for name in scenarios.split(",")] if scenarios else [None]
+    plugins = tuple(plugin or ())
+    # Made once here, so that what it finds out of the machine is known to the processes that play.
+    detector = playing.changed(loaded, loaded.detector, "arena", **dict(settings))
+    detector.maker.make(detector.settings, plain_context(path.resolve().parent))
+    trials = [
+        playing.Trial(
+            path.resolve(), plugins, who, scenario, seed + i, _tics(delay), _tics(jitter), drop, noise, settings
+        )
+        for scenario in names
+        for who in ("agent", *asked)
+        for delay in delays
+        for i in range(episodes)
+    ]  # fmt: skip
+    with progress() as tell:
+        scores = playing.arena(trials, processes, counter(tell, "episodes", len(trials)))
+    table = _rows(trials, scores, delays)
+    _show(table, len(delays) > 1)
+    if json_file is not None:
+        data = {"rows": table, "episodes": playing.as_json(scores)["episodes"]}
+        write_atomically(json_file, json.dumps(data, indent=2) + "\n")
+    if markdown_file is not None:
+        write_atomically(markdown_file, playing.markdown(table))
+    if picture is not None:
+        first = table[0]["scenario"]
+        mine = [row for row in table if row["scenario"] == first]
+        write_atomically(picture, playing.draw(mine, delays, f"{first}, {episodes} episodes, 95 % intervals"))
+
+
+def _rows(trials: list[Trial], scores: list[Score], delays: list[float]) -> list[dict[str, Any]]:
+    from evaluation.arena import rows
+
+    table = []
+    for delay in delays:
+        part = [score for trial, score in zip(trials, scores, strict=True) if trial.latency_frames == _tics(delay)]
+        table += [{**row, "latency_ms": delay} for row in rows(part)]
+    return table
+
+
+def _show(table: list[dict[str, Any]], with_delay: bool) -> None:
+    from evaluation.arena import said
+
+    keys = ("kills", "hits_per_shot", "first_hit_ms", "aim_error_px", "recall", "precision")
+    shown = Table("who", "scenario", *(["latency ms"] if with_delay else []), *(key.replace("_", " ") for key in keys))
+    for row in table:
+        delay = [f"{row['latency_ms']:g}"] if with_delay else []
+        shown.add_row(row["who"], row["scenario"], *delay, *(said(row[key]) for key in keys))
+    out.print(shown)
+
+
+def _delays(text: str) -> list[float]:
+    try:
+        delays = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f'--latency-ms is "{text}"; give milliseconds, or several with commas between them') from None
+    if not all(0 <= delay <= 2000 for delay in delays):
+        raise UserError(f"--latency-ms is {text}; 0 to 2000 is possible")
+    return delays
+
+
+def _tics(ms: float) -> int:
+    """Return the frames that a delay comes to: in lock-step a frame is a step of the game."""
+    from evaluation.arena import TIC_S
+
+    return round(ms / 1e3 / TIC_S)
+
+
+COMMANDS = (arena,)

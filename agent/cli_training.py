@@ -1,0 +1,140 @@
+"""The commands that make a detector: collect, train.
+
+Beside `cli` and `cli_models`, the only module that reaches evaluation and training, and that when called.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from agent.cli_console import JsonOption, PluginOption, check_writable, counter, out, progress
+from agent.errors import UserError
+from agent.files import write_atomically
+from agent.profile import find_profile, load_profile
+
+
+def collect(
+    profile: Annotated[str, typer.Option("--profile", "-p", help="A profile whose capture knows the truth.")],
+    to: Annotated[Path, typer.Option("--out", help="The data set's folder: images, instances.json, card.json.")],
+    frames: Annotated[int, typer.Option(min=1, help="How many frames to keep.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Draws the scenes.")] = 0,
+    held_out: Annotated[bool, typer.Option("--held-out", help="Scenes that training never sees: for scoring.")] = False,
+    picture: Annotated[Path | None, typer.Option("--sheet", help="Draw a contact sheet to this PNG.")] = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Play many scenes of a game and write frames with their ground truth as a data set in COCO's form."""
+    from evaluation.collect import collect as collecting
+    from evaluation.collect import sheet
+
+    loaded = load_profile(find_profile(profile), plugin or [])
+    maker = loaded.capture.maker
+    if maker.collect is None:
+        raise UserError(
+            f'{loaded.path}: the capture "{maker.name}" does not know what its frames show, so it gives no data set; '
+            "use a profile whose capture does, such as doom.yaml"
+        )
+    with progress() as tell:
+        count = counter(tell, "frames", frames)
+        card = collecting(maker.collect, maker.names, frames, seed, held_out, to, count)
+    if picture is not None:
+        write_atomically(picture, sheet(to))
+    table = Table("what", "boxes")
+    for name, boxes in card["boxes"].items():
+        table.add_row(name, str(boxes))
+    out.print(table)
+    out.print(f"{to}: {card['frames']} frames of {len(card['scenes'])} scenes", soft_wrap=True)
+
+
+def train(
+    data: Annotated[
+        Path,
+        typer.Option(help="The data set: a folder with images/ and instances.json (COCO), or labels/ (YOLO, VOC)."),
+    ],
+    cfg: Annotated[Path, typer.Option(help="The network, a Darknet cfg; its classes are set to the data's.")],
+    to: Annotated[Path, typer.Option("--out", help="The bundle that is made, such as models/NAME.")],
+    val: Annotated[
+        Path | None, typer.Option(help="A data set to score on; by default every tenth picture is held out.")
+    ] = None,
+    begin: Annotated[
+        str | None, typer.Option("--from", help="Begin with this model's weights, whatever its classes are.")
+    ] = None,
+    names: Annotated[Path | None, typer.Option(help="The class names, one a line; COCO's JSON has its own.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Only these classes, with commas between them.")] = None,
+    size: Annotated[str | None, typer.Option(help="The input, pixels: a side, or WIDTHxHEIGHT; the cfg's.")] = None,
+    anchors: Annotated[str, typer.Option(help="`cfg`, or `auto`: by k-means on the data.")] = "cfg",
+    epochs: Annotated[int, typer.Option(min=1)] = 50,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures a step.")] = 16,
+    rate: Annotated[float, typer.Option(min=1e-7, max=1, help="The highest learning rate (AdamW).")] = 1e-3,
+    mosaic: Annotated[float, typer.Option(min=0, max=1, help="How many pictures are four in one.")] = 0.5,
+    half: Annotated[bool, typer.Option("--half", help="Compute in bfloat16: on a card.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that make pictures.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
+    json_file: JsonOption = None,
+    curves: Annotated[Path | None, typer.Option("--curves", help="Draw loss and AP50 to this PNG.")] = None,
+) -> None:
+    """Train a network on a data set; interrupted, the same command goes on after the last whole epoch."""
+    from engine.errors import ModelError
+    from evaluation.training_data import cases, measured
+    from training.curves import draw
+    from training.job import Job, run
+    from training.samples import Augment
+
+    check_writable(json_file)
+    check_writable(curves)
+    side = _size(size)
+    wanted = tuple(part.strip() for part in classes.split(",")) if classes else None
+    records, scored, listed = cases(data, val, names, wanted)
+    if anchors not in ("cfg", "auto"):
+        raise UserError(f'--anchors is "{anchors}"; choose cfg or auto')
+    job = Job(cfg, begin, side, anchors == "auto", listed)
+    from training.fit import Plan
+
+    plan = Plan(
+        epochs=epochs, batch=batch, rate=rate, half=half, workers=workers, seed=seed, augment=Augment(mosaic=mosaic)
+    )
+    part = to.parent / f".{to.name}.training"
+    try:
+        with progress() as tell:
+            files, history = run(job, plan, records, scored, measured, part, tell)
+    except KeyboardInterrupt:
+        raise UserError(f"interrupted; the same command goes on where it stopped ({part})") from None
+    from conversion.bundle import make_bundle
+
+    bundle = make_bundle(files, to, f"trained on {data.name} by `agent.py train`, seed {seed}, {len(history)} epochs")
+    rows = [asdict(epoch) for epoch in history]
+    if json_file is not None:
+        write_atomically(json_file, json.dumps({"epochs": rows}, indent=2) + "\n")
+    if curves is not None:
+        write_atomically(curves, draw(history))
+    best = max(history, key=lambda epoch: epoch.ap50)
+    out.print(
+        f"{bundle}: the bundle is ready. Best AP50 {best.ap50:.1f} (AP {best.ap:.1f}) in epoch {best.epoch} of "
+        f"{len(history)}, on {len(scored)} pictures held out",
+        soft_wrap=True,
+    )
+    try:
+        shutil.rmtree(part)
+    except OSError as error:
+        raise ModelError(f"{part}: cannot be removed: {error.strerror}") from error
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    try:
+        width, height = (int(part) for part in (text.split("x") if "x" in text else (text, text)))
+    except ValueError:
+        raise UserError(f'--size is "{text}"; give a side such as 416, or WIDTHxHEIGHT such as 512x384') from None
+    if min(width, height) < 32 or width % 32 or height % 32:
+        raise UserError(f"--size is {text}; sides are multiples of 32 pixels")
+    return width, height
+
+
+COMMANDS = (collect, train)

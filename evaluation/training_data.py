@@ -1,0 +1,96 @@
+"""Data sets for training: read as annotations, with their class names, and a part held out for scoring."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from agent.errors import UserError
+from engine.boxes import Rows
+from engine.models import read_names
+from evaluation.accuracy import coco
+from evaluation.datasets import Annotated, read
+
+HELD_OUT = 10
+"""Without a data set for scoring, every so manieth picture is held out."""
+
+
+def cases(
+    data: Path, val: Path | None, names: Path | None, wanted: tuple[str, ...] | None
+) -> tuple[list[Annotated], list[Annotated], tuple[str, ...]]:
+    """Return what to train on, what to score on, and the class names.
+
+    :param data: a folder with `images/`, and `instances.json` (COCO) or `labels/` with VOC's .xml or YOLO's .txt.
+    :param wanted: only these classes; the others' boxes are left out.
+    :raises UserError: it is no data set, or has no such class.
+    """
+    listed = read_names(names) if names is not None else _names(data)
+    if wanted is not None:
+        strange = [name for name in wanted if name not in listed]
+        if strange:
+            raise UserError(f'{data}: there is no class "{strange[0]}"; it has: {", ".join(listed[:20])}')
+    records = _only(_records(data, listed), listed, wanted)
+    if val is not None:
+        return records, _only(_records(val, listed), listed, wanted), wanted or listed
+    if len(records) < HELD_OUT:
+        raise UserError(f"{data}: there are {len(records)} pictures; {HELD_OUT} are the least, or give --val")
+    scored = records[::HELD_OUT]
+    return [record for i, record in enumerate(records) if i % HELD_OUT], scored, wanted or listed
+
+
+def _labels(data: Path) -> Path:
+    found = next((data / name for name in ("instances.json", "labels") if (data / name).exists()), None)
+    if found is None or not (data / "images").is_dir():
+        raise UserError(
+            f"{data}: this is no data set: it needs images/, and instances.json (COCO) or labels/ (VOC's .xml or "
+            "YOLO's .txt)"
+        )
+    return found
+
+
+def _records(data: Path, names: Sequence[str]) -> list[Annotated]:
+    return read(_labels(data), data / "images", names)
+
+
+def _names(data: Path) -> tuple[str, ...]:
+    labels = _labels(data)
+    if labels.is_file():
+        try:
+            categories = json.loads(labels.read_text(encoding="utf-8"))["categories"]
+            return tuple(c["name"] for c in sorted(categories, key=lambda c: c["id"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{labels}: this is not COCO's annotation JSON ({error})") from error
+    found = set()
+    for file in sorted(labels.glob("*.xml")):
+        try:
+            found |= {item.findtext("name", "").strip() for item in ElementTree.parse(file).getroot().iter("object")}
+        except ElementTree.ParseError as error:
+            raise UserError(f"{file}: this is not VOC's annotation XML ({error})") from error
+    if not found:
+        raise UserError(f"{labels}: YOLO's .txt files do not say what their classes are called; give --names")
+    return tuple(sorted(found))
+
+
+def _only(records: list[Annotated], listed: Sequence[str], wanted: tuple[str, ...] | None) -> list[Annotated]:
+    if wanted is None:
+        return records
+    index = {listed.index(name): i for i, name in enumerate(wanted)}
+    kept = []
+    for record in records:
+        rows = [i for i, c in enumerate(record.classes.tolist()) if c in index]
+        if rows:  # a picture without any would teach that the others' classes are background, which is right but much
+            classes = record.classes[rows].copy()
+            classes[:] = [index[int(c)] for c in classes]
+            kept.append(Annotated(record.path, record.boxes[rows], classes, record.crowd[rows], record.areas[rows]))
+    if not kept:
+        raise UserError(f"no picture shows any of {', '.join(wanted)}")
+    return kept
+
+
+def measured(found: Sequence[Rows], pictures: Sequence[Any]) -> tuple[float, float]:
+    """Return AP and AP50, points, of what was found in pictures held in memory."""
+    ap, ap50, _ = coco(found, pictures)
+    return ap, ap50

@@ -1,0 +1,1 @@
+"""Training: samples, augmentation, loss and fit, on Keras 3 and any of its backends."""

@@ -1,0 +1,290 @@
+"""Fitting a network: epochs with a warm-up and a cosine, a moving average of the weights, the best kept by AP50.
+
+After every epoch all of it is written down, so that a training which was cut off goes on with the same numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # unlike running one, training wants gradients
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from engine.boxes import Decoder, Rows
+from engine.darknet import Network, Weights, random_weights, write_weights
+from engine.errors import ModelError
+from engine.files import write
+from engine.network import build_untrained, load, unload
+from training.loss import HeadLoss
+from training.samples import Augment, Batches, Picture
+from training.targets import assign
+
+CONFIDENCE, NMS = 0.005, 0.45
+"""How boxes are found for scoring; the figures are COCO's."""
+SCORED_AT_ONCE = 16
+
+Measure = Callable[[Sequence[Rows], Sequence[Picture]], tuple[float, float]]
+"""AP and AP50, points, of what was found in pictures."""
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train.
+
+    `rate` is the highest learning rate (AdamW); `plain` the last part of the epochs, which have no mosaic; `half`
+    computes in bfloat16 with float32 weights.
+    """
+
+    epochs: int = 50
+    batch: int = 16
+    rate: float = 1e-3
+    warm_up_epochs: float = 1.0
+    decay: float = 5e-4
+    average: float = 0.998
+    plain: float = 0.15
+    half: bool = False
+    workers: int = 2
+    seed: int = 0
+    augment: Augment = field(default_factory=Augment)
+
+
+@dataclass
+class Epoch:
+    """What an epoch came to; the losses are means of its batches, AP values points."""
+
+    epoch: int
+    loss: float
+    box: float
+    objectness: float
+    classes: float
+    ap: float
+    ap50: float
+
+
+def fit(
+    network: Network,
+    start: Weights | None,
+    pictures: Sequence[Picture],
+    held_out: Sequence[Picture],
+    measure: Measure,
+    plan: Plan,
+    folder: Path,
+    progress: Progress,
+) -> list[Epoch]:
+    """Train; leave `best.weights` (of the moving average), `last.weights` and `history.json` in a folder.
+
+    A training that was cut off in this folder goes on after its last whole epoch.
+
+    :param start: the weights to begin with; None begins with random ones.
+    :raises ModelError: the folder holds another training, cannot be written, or the loss is no number any more.
+    """
+    if keras.backend.backend() == "openvino":
+        raise ModelError("Keras's backend openvino cannot train: set KERAS_BACKEND to tensorflow, torch or jax")
+    keras.utils.set_random_seed(plan.seed)
+    keras.mixed_precision.set_global_policy("mixed_bfloat16" if plan.half else "float32")
+    model = Trainable(network)
+    load(model.body, network, start or first_weights(network, plan.seed))
+    size = (network.width, network.height)
+    data = _Data(Batches(pictures, size, plan.batch, plan.augment, plan.seed), network, plan.workers)
+    steps = len(data)
+    optimizer = _optimizer(plan, steps)
+    jit = False if keras.backend.backend() == "tensorflow" else "auto"
+    model.compile(optimizer=optimizer, jit_compile=jit)
+    optimizer.build(model.trainable_variables)
+    history = _resume(folder, plan, network, model, optimizer)
+    for epoch in range(len(history), plan.epochs):
+        data.epoch, data.mosaic = epoch, epoch < plan.epochs * (1 - plan.plain)
+        best = max((e.ap50 for e in history), default=-1.0)
+        said = f"epoch {epoch + 1} of {plan.epochs}" + (
+            f", loss {history[-1].loss:.2f}, AP50 {history[-1].ap50:.1f} (best {best:.1f})" if history else ""
+        )
+        tell = _Tell(lambda done, said=said: progress(said, done, steps))  # type: ignore[misc]
+        logs = model.fit(data, verbose=0, shuffle=False, callbacks=[tell]).history
+        loss = float(logs["loss"][-1])
+        if not math.isfinite(loss):
+            raise ModelError(f"the loss is no number any more in epoch {epoch + 1}; use a lower --rate")
+        parts = [float(logs[name][-1]) for name in ("box", "objectness", "classes")]
+        current = [ops.convert_to_numpy(v) for v in model.trainable_variables]
+        optimizer.finalize_variable_values(model.trainable_variables)  # puts the moving average in their place
+        ap, ap50 = measure(_detect(model.body, network, held_out), held_out)
+        box, objectness, kinds = (round(part, 4) for part in parts)
+        history.append(Epoch(epoch + 1, round(loss, 4), box, objectness, kinds, round(ap, 2), round(ap50, 2)))
+        write_weights(folder / "last.weights", network, unload(model.body, network))
+        if ap50 > best:
+            write_weights(folder / "best.weights", network, unload(model.body, network))
+        for variable, value in zip(model.trainable_variables, current, strict=True):
+            variable.assign(value)
+        _save(folder, plan, network, model, optimizer, history)
+    return history
+
+
+class Trainable(keras.Model):  # type: ignore[misc]
+    """The network with its loss: takes uint8 RGB."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.body = build_untrained(network)
+        self._head_losses = [HeadLoss(network, head) for head in network.heads]
+        self._trackers = [keras.metrics.Mean(name=name) for name in ("box", "objectness", "classes")]
+        self.build((None, network.height, network.width, network.channels))
+
+    def call(self, image: Any, training: bool = False) -> Any:
+        """Return the heads."""
+        return self.body(ops.cast(image, "float32") / 255.0, training=training)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Return the loss of all heads, and keep its parts as metrics."""
+        del x, sample_weight, training
+        *targets, boxes = y
+        heads = y_pred if isinstance(y_pred, list | tuple) else [y_pred]
+        parts = [loss(raw, target, boxes) for loss, raw, target in zip(self._head_losses, heads, targets, strict=True)]
+        sums = [sum(column) for column in zip(*parts, strict=True)]
+        for tracker, value in zip(self._trackers, sums, strict=True):
+            tracker.update_state(ops.stop_gradient(value))
+        return sum(sums)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Return the metrics that the loss kept."""
+        del x, y, y_pred, sample_weight
+        return self.get_metrics_result()
+
+
+class _Data(keras.utils.PyDataset):  # type: ignore[misc]
+    """The batches of the epoch that is set."""
+
+    def __init__(self, batches: Batches, network: Network, workers: int) -> None:
+        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers)
+        self._batches = batches
+        self._network = network
+        self.epoch = 0
+        self.mosaic = True
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> Any:
+        images, pictures = self._batches.get(self.epoch, index, self.mosaic)
+        targets, boxes = assign(self._network, pictures)
+        return images, (*targets, boxes)
+
+
+class _Tell(keras.callbacks.Callback):  # type: ignore[misc]
+    def __init__(self, tell: Callable[[int], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._tell(batch + 1)
+
+
+def _optimizer(plan: Plan, steps: int) -> Any:
+    warm = max(1, round(plan.warm_up_epochs * steps))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        plan.rate * 0.01,
+        decay_steps=max(1, plan.epochs * steps - warm),
+        alpha=0.01,
+        warmup_target=plan.rate,
+        warmup_steps=warm,
+    )
+    # A short training must not end with an average of its beginning.
+    average = min(plan.average, max(0.0, 1 - 20 / (plan.epochs * steps)))
+    optimizer = keras.optimizers.AdamW(
+        schedule, weight_decay=plan.decay, global_clipnorm=10.0, use_ema=True, ema_momentum=average
+    )
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return optimizer
+
+
+def first_weights(network: Network, seed: int) -> Weights:
+    """Return what a training begins with: random weights, and hardly an object.
+
+    Kernels have twice the usual variance, as rectifiers want (He et al., 2015).
+    """
+    weights = random_weights(network, seed, empty=True)
+    for convolution, arrays in zip(network.convolutions, weights.arrays, strict=True):
+        if convolution.batch_normalize:
+            arrays["kernel"] *= np.float32(math.sqrt(2))
+            arrays |= {
+                "gamma": np.ones_like(arrays["gamma"]),
+                "variance": np.ones_like(arrays["variance"]),
+                "mean": np.zeros_like(arrays["mean"]),
+                "beta": np.zeros_like(arrays["beta"]),
+            }
+    return weights
+
+
+def transferred(network: Network, start: Weights, source: Network, source_weights: Weights) -> tuple[Weights, int]:
+    """Return `start` with every convolution replaced that the source has alike at the same place, and their number."""
+    found = 0
+    arrays = list(start.arrays)
+    theirs = zip(source.convolutions, source_weights.arrays, strict=True)
+    for i, (mine, (other, values)) in enumerate(zip(network.convolutions, theirs, strict=False)):
+        if mine.kernel_shape == other.kernel_shape and mine.batch_normalize == other.batch_normalize:
+            arrays[i] = values
+            found += 1
+    return Weights(arrays), found
+
+
+def _detect(body: Any, network: Network, pictures: Sequence[Picture]) -> list[Rows]:
+    decoder = Decoder(network, CONFIDENCE, NMS)
+    rows: list[Rows] = []
+    for i in range(0, len(pictures), SCORED_AT_ONCE):
+        part = [picture.pixels[:, :, ::-1] for picture in pictures[i : i + SCORED_AT_ONCE]]
+        filled = part + [part[-1]] * (SCORED_AT_ONCE - len(part))  # one shape, so that nothing is compiled again
+        heads = body.predict_on_batch(np.stack(filled).astype(np.float32) / 255)
+        heads = [np.asarray(h, np.float32) for h in (heads if isinstance(heads, list | tuple) else [heads])]
+        rows += [decoder.decode([head[k] for head in heads]) for k in range(len(part))]
+    return rows
+
+
+def _key(plan: Plan, network: Network) -> dict[str, Any]:
+    return {"cfg": network.text, "size": [network.width, network.height], "plan": asdict(plan)}
+
+
+def _save(folder: Path, plan: Plan, network: Network, model: Any, optimizer: Any, history: Sequence[Epoch]) -> None:
+    import io
+
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, values in (("model", model.body.weights), ("optimizer", optimizer.variables)):
+        arrays |= {f"{name}_{i}": ops.convert_to_numpy(v) for i, v in enumerate(values)}
+    done = {**_key(plan, network), "history": [asdict(epoch) for epoch in history]}
+    stream = io.BytesIO()
+    # One file, so that weights and history are always of the same epoch.
+    np.savez(stream, state=np.frombuffer(json.dumps(done).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
+    write(folder / "state.npz", stream.getvalue())
+    write(folder / "history.json", (json.dumps(done["history"], indent=1) + "\n").encode())
+
+
+def _resume(folder: Path, plan: Plan, network: Network, model: Any, optimizer: Any) -> list[Epoch]:
+    path = folder / "state.npz"
+    if not path.is_file():
+        return []
+    try:
+        with np.load(path) as stored:
+            state = json.loads(stored["state"].tobytes())
+            arrays = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{path}: the training cannot be read ({error}); remove the folder to begin anew") from error
+    for key, value in json.loads(json.dumps(_key(plan, network))).items():
+        if state.get(key) != value:
+            raise ModelError(
+                f"{folder}: a training with another {key} was begun here; give the same options to go on with it, or "
+                "remove the folder to begin anew"
+            )
+    for name, variables in (("model", model.body.weights), ("optimizer", optimizer.variables)):
+        for i, variable in enumerate(variables):
+            variable.assign(arrays[f"{name}_{i}"])
+    return [Epoch(**epoch) for epoch in state["history"]]

@@ -1,0 +1,119 @@
+"""A training from files: the cfg fitted to the classes, the weights to begin with, the pictures read, the fit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.darknet import Network, Weights, parse_cfg, read_cfg, read_weights
+from engine.errors import ModelError
+from engine.files import write
+from engine.models import ModelFiles, find
+from training import anchors
+from training.fit import Epoch, Measure, Plan, Progress, first_weights, fit, transferred
+from training.samples import Annotated, read
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train: a cfg, whose classes become `names`, and a model whose weights begin (None: random ones)."""
+
+    cfg: Path
+    begin: str | None
+    size: tuple[int, int] | None
+    anchors: bool
+    names: tuple[str, ...]
+
+
+def run(
+    job: Job,
+    plan: Plan,
+    records: Sequence[Annotated],
+    scored: Sequence[Annotated],
+    measure: Measure,
+    folder: Path,
+    progress: Progress,
+) -> tuple[ModelFiles, list[Epoch]]:
+    """Train; return the files of the best network, and the history.
+
+    :param folder: for what an interrupted training needs to go on.
+    :raises ModelError: a file is wrong, or the training cannot be done.
+    """
+    text = with_classes(job.cfg, len(job.names))
+    network = parse_cfg(text, str(job.cfg), job.size)
+    size = (network.width, network.height)
+    text = _with_size(text, size)
+    pictures = read(records, size, _counter(progress, "reading", len(records)))
+    held_out = read(scored, size, _counter(progress, "reading what is held out", len(scored)))
+    if job.anchors:
+        count = max(i for head in network.heads for i in _mask(network, head.index)) + 1
+        text = anchors.with_anchors(text, anchors.find(pictures, count))
+    network = parse_cfg(text, str(job.cfg))
+    start = _begin(job.begin, network, plan.seed) if job.begin is not None else None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(f"{folder}: cannot be made: {error.strerror}") from error
+    write(folder / "network.cfg", text.encode())
+    history = fit(network, start, pictures, held_out, measure, plan, folder, progress)
+    return ModelFiles(folder / "network.cfg", folder / "best.weights", job.names), history
+
+
+def with_classes(path: Path, classes: int) -> str:
+    """Return a cfg's text for another number of classes: in each [yolo], and the filters of what leads to it.
+
+    :raises ModelError: it cannot be read.
+    """
+    network = read_cfg(path)
+    lines = network.text.splitlines()
+    for head in network.heads:
+        (source,) = network.layers[head.index].inputs
+        _set(lines, network.layers[head.index].section.line, "classes", classes)
+        if network.layers[source].convolution is None:
+            raise ModelError(f"{path}: the layer before a [yolo] is no convolution, so its classes cannot be changed")
+        _set(lines, network.layers[source].section.line, "filters", len(head.anchors) * (5 + classes))
+    return "\n".join(lines) + "\n"
+
+
+def _set(lines: list[str], section: int, key: str, value: int) -> None:
+    """Set an option of the section that begins in a line, counted from 1."""
+    for i in range(section, len(lines)):
+        if lines[i].lstrip().startswith("["):
+            break
+        if re.match(rf"\s*{key}\s*=", lines[i]):
+            lines[i] = f"{key}={value}"
+            return
+    lines.insert(section, f"{key}={value}")
+
+
+def _with_size(text: str, size: tuple[int, int]) -> str:
+    for key, value in zip(("width", "height"), size, strict=True):
+        text = re.sub(rf"(?m)^(\s*{key}\s*=).*$", rf"\g<1>{value}", text, count=1)
+    return text
+
+
+def _mask(network: Network, index: int) -> list[int]:
+    section = network.layers[index].section
+    return section.numbers("mask") or list(range(section.whole("num", 1)))
+
+
+def _begin(name: str, network: Network, seed: int) -> Weights:
+    files = find(name)
+    source = read_cfg(files.cfg, files.size)
+    start, found = transferred(network, first_weights(network, seed), source, read_weights(files.weights, source))
+    if not found:
+        raise ModelError(f"--from {name}: none of its layers is like one of the cfg's; choose a model of its family")
+    return start
+
+
+def _counter(progress: Progress, what: str, total: int) -> Callable[[], None]:
+    done = 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        progress(what, done, total)
+
+    return count
