@@ -81,10 +81,8 @@ def train(
 ) -> None:
     """Train a network on a data set; interrupted, the same command goes on after the last whole epoch."""
     from engine.errors import ModelError
+    from engine.models import find
     from evaluation.training_data import cases, measured
-    from training.curves import draw
-    from training.job import Job, run
-    from training.samples import Augment
 
     check_writable(json_file)
     check_writable(curves)
@@ -93,9 +91,15 @@ def train(
     records, scored, listed = cases(data, val, names, wanted)
     if anchors not in ("cfg", "auto"):
         raise UserError(f'--anchors is "{anchors}"; choose cfg or auto')
-    job = Job(cfg, begin, side, anchors == "auto", listed)
+    if begin is not None:
+        find(begin)
+    # Keras and its backend take seconds to import: after all that can be wrong without them.
+    from training.curves import draw
     from training.fit import Plan
+    from training.job import Job, run
+    from training.samples import Augment
 
+    job = Job(cfg, begin, side, anchors == "auto", listed)
     plan = Plan(
         epochs=epochs, batch=batch, rate=rate, half=half, workers=workers, seed=seed, augment=Augment(mosaic=mosaic)
     )

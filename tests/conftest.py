@@ -64,7 +64,7 @@ def agent(tmp_path: Path):
 
     inherited = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
 
-    def call(*arguments: object, env: dict[str, str] | None = None, timeout: float = 120):
+    def call(*arguments: object, env: dict[str, str] | None = None, timeout: float = 240):
         return subprocess.run(
             [sys.executable, str(ROOT / "agent.py"), *map(str, arguments)],
             cwd=tmp_path,

@@ -164,7 +164,8 @@ def warp(picture: Picture, size: tuple[int, int], augment: Augment, rng: np.rand
     dy = rng.uniform(-1, 1) * augment.move * height + (1 - sy) * height / 2
     if rng.random() < augment.flip:
         sx, dx = -sx, width - dx
-    matrix: Any = np.array([[sx, 0, dx], [0, sy, dy]], np.float64)
+    # OpenCV counts from the middle of the first pixel, boxes from its edge.
+    matrix: Any = np.array([[sx, 0, dx + sx / 2 - 0.5], [0, sy, dy + sy / 2 - 0.5]], np.float64)
     pixels = cv2.warpAffine(
         picture.pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(GREY,) * 3
     )

@@ -1,0 +1,68 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from evaluation.arena import interval
+
+
+def test_an_interval_holds_its_mean_and_narrows() -> None:
+    few, many = interval([1.0, 2.0, 3.0]), interval([1.0, 2.0, 3.0] * 30)
+    assert few is not None
+    assert many is not None
+    assert few["low"] < few["mean"] == 2.0 < few["high"]
+    assert many["high"] - many["low"] < few["high"] - few["low"]
+    assert interval([None]) is None
+    assert interval([4.0, None]) == {"mean": 4.0, "low": 4.0, "high": 4.0}
+
+
+def test_a_short_arena(agent, tmp_path: Path) -> None:
+    options = (
+        "--profile",
+        "doom.yaml",
+        "--episodes",
+        "1",
+        "--seed",
+        "7",
+        "--engine",
+        "openvino",
+        "--precision",
+        "int8",
+    )
+    done = agent(
+        "arena", *options, "--baselines", "oracle,random", "--json", "a.json", "--markdown", "a.md", "--out", "a.png",
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "a.json").read_text())
+    kills = {row["who"]: row["kills"]["mean"] for row in found["rows"]}
+    assert kills["agent"] >= 18
+    assert kills["oracle"] >= 20
+    assert kills["random"] <= 8
+    rows = {row["who"]: row for row in found["rows"]}
+    assert rows["oracle"]["recall"]["mean"] == 1
+    assert 0.7 < rows["agent"]["recall"]["mean"] < 1
+    assert (tmp_path / "a.png").stat().st_size > 5000
+    assert "| agent | defend_the_center | 1 |" in (tmp_path / "a.md").read_text()
+    late = agent("arena", *options, "--latency-ms", "229", "--json", "b.json", timeout=300)
+    assert late.returncode == 0, late.stderr
+    row = json.loads((tmp_path / "b.json").read_text())["rows"][0]
+    assert row["kills"]["mean"] < kills["agent"] / 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--profile", "doom.yaml", "--scenario", "nowhere"), 'there is no Doom scenario "nowhere"'),
+        (("--profile", "doom.yaml", "--baselines", "human"), '--baselines has "human"'),
+        (("--profile", "doom.yaml", "--latency-ms", "soon"), "give milliseconds"),
+        (("--profile", "desktop.yaml"), "the arena plays in lock-step"),
+        (("--profile", "doom.yaml", "--engine", "abacus"), 'there is no engine "abacus"'),
+    ],
+)
+def test_bad_input(agent, arguments: tuple[str, ...], says: str) -> None:
+    fast = () if "--engine" in arguments else ("--engine", "openvino", "--precision", "int8")
+    done = agent("arena", "--episodes", "1", *arguments, *fast)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert says in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,148 @@
+"""Training as a user starts it: it learns, goes on after a kill, and says what is wrong."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+
+CFG = """[net]
+width=64
+height=64
+[convolutional]
+batch_normalize=1
+filters=16
+size=3
+stride=2
+pad=1
+activation=leaky
+[convolutional]
+batch_normalize=1
+filters=32
+size=3
+stride=2
+pad=1
+activation=leaky
+[convolutional]
+batch_normalize=1
+filters=32
+size=3
+stride=2
+pad=1
+activation=leaky
+[convolutional]
+filters=255
+size=1
+activation=linear
+[yolo]
+mask=0,1
+anchors=14,14, 24,24
+num=2
+classes=80
+iou_normalizer=0.5
+"""
+OPTIONS = ("--cfg", "net.cfg", "--epochs", "6", "--batch", "8", "--rate", "0.01", "--mosaic", "0")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Squares, red or blue, on noise: YOLO's form."""
+    pytest.importorskip("tensorflow", reason="TensorFlow is not installed (the extra tensorflow)")
+    rng = np.random.default_rng(0)
+    for name in ("images", "labels"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+    for i in range(80):
+        pixels = rng.integers(0, 60, (64, 64, 3), np.uint8)
+        kind, side = int(rng.integers(2)), int(rng.integers(12, 28))
+        x, y = (int(v) for v in rng.integers(0, 64 - side, 2))
+        pixels[y : y + side, x : x + side] = (0, 0, 255) if kind else (255, 0, 0)
+        cv2.imwrite(str(tmp_path / "set" / "images" / f"{i:03d}.png"), pixels)
+        line = f"{kind} {(x + side / 2) / 64} {(y + side / 2) / 64} {side / 64} {side / 64}\n"
+        (tmp_path / "set" / "labels" / f"{i:03d}.txt").write_text(line)
+    (tmp_path / "names").write_text("blue\nred\n")
+    cfg = CFG.replace("filters=255", "filters=170")
+    (tmp_path / "net.cfg").write_text(cfg)
+    return tmp_path
+
+
+def train(agent, *more: object, env: dict[str, str] | None = None):
+    return agent(
+        "train", "--data", "set", "--names", "names", *OPTIONS, "--out", "m", "--json", "h.json", *more,
+        env={"KERAS_BACKEND": "tensorflow", **(env or {})}, timeout=300,
+    )  # fmt: skip
+
+
+def test_it_learns_and_what_it_makes_detects(agent, data: Path) -> None:
+    done = train(agent, "--curves", "curves.png", "--epochs", "25")
+    assert done.returncode == 0, done.stderr
+    epochs = json.loads((data / "h.json").read_text())["epochs"]
+    assert epochs[-1]["loss"] < epochs[0]["loss"] / 2
+    assert epochs[0]["ap50"] < 30
+    assert max(epoch["ap50"] for epoch in epochs) > 60
+    assert cv2.imread(str(data / "curves.png")) is not None
+    assert not list(data.glob(".m.*"))
+    found = agent("detect", "set/images", "--model", "m", "--confidence", "0.05", "--json", "d.json")
+    assert found.returncode == 0, found.stderr
+    assert {d["class"] for row in json.loads((data / "d.json").read_text()) for d in row["detections"]} == {
+        "blue",
+        "red",
+    }
+
+
+def test_after_a_kill_it_goes_on_with_the_same_numbers(agent, data: Path) -> None:
+    done = train(agent, "--epochs", "4")
+    assert done.returncode == 0, done.stderr
+    whole = json.loads((data / "h.json").read_text())["epochs"]
+    shutil.rmtree(data / "m")
+    command = [sys.executable, str(ROOT / "agent.py"), "train", "--data", "set", "--names", "names", *OPTIONS]
+    command += ["--out", "m", "--epochs", "4"]
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    process = subprocess.Popen(command, cwd=data, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    state = data / ".m.training" / "state.npz"
+    until = time.monotonic() + 120
+    while not state.is_file() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert state.is_file()
+    refused = train(agent, "--epochs", "4", "--seed", "1")
+    assert refused.returncode == 2
+    assert "another plan was begun here" in " ".join(refused.stderr.split())
+    done = train(agent, "--epochs", "4")
+    assert done.returncode == 0, done.stderr
+    again = json.loads((data / "h.json").read_text())["epochs"]
+    for a, b in zip(whole, again, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=2e-2)
+
+
+def test_bad_input_is_one_sentence(agent, data: Path) -> None:
+    cases = [
+        (("--classes", "green"), 'there is no class "green"'),
+        (("--size", "100"), "sides are multiples of 32 pixels"),
+        (("--anchors", "some"), "choose cfg or auto"),
+        (("--from", "nothing"), "there is no bundle models/nothing"),
+    ]
+    for more, says in cases:
+        done = train(agent, *more)
+        assert done.returncode == 2, done.stdout
+        assert says in " ".join(done.stderr.split())
+        assert "Traceback" not in done.stderr
+        shutil.rmtree(data / ".m.training", ignore_errors=True)
+    for file in (data / "set" / "labels").iterdir():
+        file.write_text("")
+    done = train(agent)
+    assert done.returncode == 2
+    assert "all are empty" in " ".join(done.stderr.split())
+    shutil.rmtree(data / "set" / "images")
+    done = train(agent)
+    assert done.returncode == 2
+    assert "this is no data set" in " ".join(done.stderr.split())
