@@ -244,8 +244,10 @@ def _detect(body: Any, network: Network, pictures: Sequence[Picture]) -> list[Ro
     for i in range(0, len(pictures), SCORED_AT_ONCE):
         part = [picture.pixels[:, :, ::-1] for picture in pictures[i : i + SCORED_AT_ONCE]]
         filled = part + [part[-1]] * (SCORED_AT_ONCE - len(part))  # one shape, so that nothing is compiled again
-        heads = body.predict_on_batch(np.stack(filled).astype(np.float32) / 255)
-        heads = [np.asarray(h, np.float32) for h in (heads if isinstance(heads, list | tuple) else [heads])]
+        # Called as it is: predict() would give jax the weights away, which the next epoch still needs.
+        heads = body(np.stack(filled).astype(np.float32) / 255, training=False)
+        heads = heads if isinstance(heads, list | tuple) else [heads]
+        heads = [np.asarray(ops.convert_to_numpy(ops.cast(head, "float32"))) for head in heads]
         rows += [decoder.decode([head[k] for head in heads]) for k in range(len(part))]
     return rows
 
