@@ -343,13 +343,13 @@ def test_live_is_refused_where_there_is_nothing_to_move(agent, small: Path) -> N
     )
 
 
-def test_doom_imports_no_inference_library() -> None:
+def test_doom_imports_no_library_but_its_engines() -> None:
     code = (
         "import sys; sys.argv = ['agent.py', '--profile', 'doom.yaml', '--duration', '0.2']\n"
         "from agent.cli import main\n"
         "main()\n"
-        "heavy = {'tensorflow', 'keras', 'openvino', 'onnx', 'scipy', 'jax', 'torch', 'pynput'} & set(sys.modules)\n"
+        "heavy = {'tensorflow', 'keras', 'onnxruntime', 'scipy', 'jax', 'torch', 'pynput'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     code = code.replace("main()\nheavy", "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\nheavy")
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=200)

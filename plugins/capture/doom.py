@@ -163,7 +163,7 @@ class DoomCapture:
         game.set_available_buttons([button.TURN_LEFT_RIGHT_DELTA, button.LOOK_UP_DOWN_DELTA, button.ATTACK])
         variable = vzd.GameVariable
         game.set_available_game_variables(
-            [variable.KILLCOUNT, variable.SELECTED_WEAPON, variable.SELECTED_WEAPON_AMMO, variable.HITCOUNT]
+            [variable.KILLCOUNT, variable.HITCOUNT, variable.SELECTED_WEAPON, variable.SELECTED_WEAPON_AMMO]
         )
 
     def _begin(self) -> None:
@@ -172,7 +172,7 @@ class DoomCapture:
         self._game.new_episode()
         self._current = Episode(self._scenario.stem, seed)
         self._pending = IDLE
-        _, self._weapon, self._ammo, _ = self._game.get_state().game_variables
+        *_, self._weapon, self._ammo = self._game.get_state().game_variables
 
     def _advance(self, episode: Episode) -> None:
         action, self._pending = self._pending, IDLE
