@@ -348,7 +348,7 @@ def test_doom_imports_no_library_but_its_engines() -> None:
         "import sys; sys.argv = ['agent.py', '--profile', 'doom.yaml', '--duration', '0.2']\n"
         "from agent.cli import main\n"
         "main()\n"
-        "heavy = {'tensorflow', 'keras', 'onnxruntime', 'scipy', 'jax', 'torch', 'pynput'} & set(sys.modules)\n"
+        "heavy = {'tensorflow', 'keras', 'scipy', 'jax', 'torch', 'pynput'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     code = code.replace("main()\nheavy", "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\nheavy")
