@@ -90,7 +90,7 @@ def test_it_learns_and_what_it_makes_detects(agent, data: Path) -> None:
     assert max(epoch["ap50"] for epoch in epochs) > 60
     assert cv2.imread(str(data / "curves.png")) is not None
     assert not list(data.glob(".m.*"))
-    found = agent("detect", "set/images", "--model", "m", "--confidence", "0.05", "--json", "d.json")
+    found = agent("detect", "set/images", "--model", "m", "--confidence", "0.005", "--json", "d.json")
     assert found.returncode == 0, found.stderr
     assert {d["class"] for row in json.loads((data / "d.json").read_text()) for d in row["detections"]} == {
         "blue",
