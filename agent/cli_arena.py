@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -13,9 +14,6 @@ from agent.cli_console import JsonOption, PluginOption, check_writable, counter,
 from agent.errors import UserError
 from agent.files import write_atomically
 from agent.profile import MAX_SEED, find_profile, load_profile
-
-if TYPE_CHECKING:
-    from evaluation.arena import Score, Trial
 
 BASELINES = ("oracle", "random")
 
@@ -59,24 +57,23 @@ def arena(
     settings = tuple((k, v) for k, v in (("engine", engine), ("precision", precision)) if v is not None)
     names: list[str | None] = [name.strip() for name in scenarios.split(",")] if scenarios else [None]
     plugins = tuple(plugin or ())
-    # Made once here, so that what it finds out of the machine is known to the processes that play.
     detector = playing.changed(loaded, loaded.detector, "arena", **dict(settings))
-    detector.maker.make(detector.settings, plain_context(path.resolve().parent))
+    if "model" in detector.maker.duties:
+        # Made once here, so that what it finds out of the machine is known to the processes that play.
+        detector.maker.make(detector.settings, plain_context(path.resolve().parent))
     trials = [
-        playing.Trial(
-            path.resolve(), plugins, who, scenario, seed + i, _tics(delay), _tics(jitter), drop, noise, settings
-        )
+        playing.Trial(path.resolve(), plugins, who, scenario, seed + i, delay, jitter, drop, noise, settings)
         for scenario in names
         for who in ("agent", *asked)
         for delay in delays
         for i in range(episodes)
-    ]  # fmt: skip
+    ]
     with progress() as tell:
         scores = playing.arena(trials, processes, counter(tell, "episodes", len(trials)))
-    table = _rows(trials, scores, delays)
+    table = playing.rows(trials, scores)
     _show(table, len(delays) > 1)
     if json_file is not None:
-        data = {"rows": table, "episodes": playing.as_json(scores)["episodes"]}
+        data = {"rows": table, "episodes": [asdict(score) for score in scores]}
         write_atomically(json_file, json.dumps(data, indent=2) + "\n")
     if markdown_file is not None:
         write_atomically(markdown_file, playing.markdown(table))
@@ -86,24 +83,13 @@ def arena(
         write_atomically(picture, playing.draw(mine, delays, f"{first}, {episodes} episodes, 95 % intervals"))
 
 
-def _rows(trials: list[Trial], scores: list[Score], delays: list[float]) -> list[dict[str, Any]]:
-    from evaluation.arena import rows
-
-    table = []
-    for delay in delays:
-        part = [score for trial, score in zip(trials, scores, strict=True) if trial.latency_frames == _tics(delay)]
-        table += [{**row, "latency_ms": delay} for row in rows(part)]
-    return table
-
-
 def _show(table: list[dict[str, Any]], with_delay: bool) -> None:
-    from evaluation.arena import said
+    from evaluation.arena import SHOWN, said
 
-    keys = ("kills", "hits_per_shot", "first_hit_ms", "aim_error_px", "recall", "precision")
-    shown = Table("who", "scenario", *(["latency ms"] if with_delay else []), *(key.replace("_", " ") for key in keys))
+    shown = Table("who", "scenario", *(["latency ms"] if with_delay else []), *(key.replace("_", " ") for key in SHOWN))
     for row in table:
         delay = [f"{row['latency_ms']:g}"] if with_delay else []
-        shown.add_row(row["who"], row["scenario"], *delay, *(said(row[key]) for key in keys))
+        shown.add_row(row["who"], row["scenario"], *delay, *(said(row[key]) for key in SHOWN))
     out.print(shown)
 
 
@@ -115,13 +101,6 @@ def _delays(text: str) -> list[float]:
     if not all(0 <= delay <= 2000 for delay in delays):
         raise UserError(f"--latency-ms is {text}; 0 to 2000 is possible")
     return delays
-
-
-def _tics(ms: float) -> int:
-    """Return the frames that a delay comes to: in lock-step a frame is a step of the game."""
-    from evaluation.arena import TIC_S
-
-    return round(ms / 1e3 / TIC_S)
 
 
 COMMANDS = (arena,)

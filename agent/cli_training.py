@@ -1,6 +1,6 @@
 """The commands that make a detector: collect, train.
 
-Beside `cli` and `cli_models`, the only module that reaches evaluation and training, and that when called.
+It reaches conversion, evaluation and training, and that when called.
 """
 
 from __future__ import annotations
@@ -94,6 +94,9 @@ def train(
     if begin is not None:
         find(begin)
     # Keras and its backend take seconds to import: after all that can be wrong without them.
+    from training import backend
+
+    backend.choose()
     from training.curves import draw
     from training.fit import Plan
     from training.job import Job, run

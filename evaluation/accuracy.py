@@ -144,13 +144,18 @@ def darknet_ap50(found: Sequence[Rows], images: Sequence[Annotated], iou: float 
 def _best(box: NDArray[Any], truth: NDArray[np.float64]) -> tuple[int, float]:
     if not len(truth):
         return -1, 0.0
-    low = np.maximum(truth[:, :2], box[:2])
-    high = np.minimum(truth[:, 2:], box[2:])
-    inside = np.prod(np.clip(high - low, 0, None), axis=1)
-    areas = np.prod(truth[:, 2:] - truth[:, :2], axis=1) + np.prod(box[2:] - box[:2])
-    overlaps = inside / np.maximum(areas - inside, 1e-9)
-    best = int(np.argmax(overlaps))
-    return best, float(overlaps[best])
+    found = overlaps(box[None], truth)[0]
+    best = int(np.argmax(found))
+    return best, float(found[best])
+
+
+def overlaps(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """Return the IoU of each of `a` (n, 4) with each of `b` (m, 4), xyxy: (n, m)."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    inside = np.prod(np.clip(high - low, 0, None), axis=2)
+    size_a, size_b = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (a, b))
+    return inside / np.maximum(size_a[:, None] + size_b[None] - inside, 1e-9)
 
 
 def _area(scores: NDArray[Any], hits: NDArray[np.bool_], count: int) -> float:

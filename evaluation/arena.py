@@ -10,7 +10,7 @@ import io
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,14 @@ from agent.profile import Choice, LoadedProfile, choose, load_profile
 from agent.roles import Detector, Environment
 from agent.session import Options, play
 from agent.types import LEFT, Action, Detections, Frame, Target
+from evaluation.accuracy import overlaps
 
 RESAMPLES = 2000
 TIC_S = 1 / 35
 """Seconds of one step of the game; in lock-step a frame is a step."""
+SHOWN = ("kills", "hits_per_shot", "first_hit_ms", "aim_error_px", "recall", "precision")
+"""What the tables show of an episode's score."""
+MEASURES = (*SHOWN, "shots", "aim_error_p95_px")
 ON_TARGET = 0.5
 """IoU at which a detection counts as one of the truth."""
 
@@ -44,8 +48,8 @@ class Trial:
     who: str
     scenario: str | None
     seed: int
-    latency_frames: int = 0
-    jitter_frames: int = 0
+    latency_ms: float = 0.0
+    jitter_ms: float = 0.0
     drop: float = 0.0
     noise_px: float = 0.0
     settings: tuple[tuple[str, Any], ...] = ()
@@ -92,6 +96,7 @@ class _Spoiled:
         self._tally = tally
         self._rng = np.random.default_rng([trial.seed, 17])
         self._late: list[Detections] = []
+        self._lag, self._jitter = steps(trial.latency_ms), steps(trial.jitter_ms)
         self._episode = -1
 
     def detect(self, frame: Frame) -> Detections:
@@ -109,10 +114,10 @@ class _Spoiled:
             shift = self._rng.normal(0, trial.noise_px, (len(seen), 2)).astype(np.float32)
             seen = Detections(seen.xyxy + np.concatenate((shift, shift), axis=1), seen.confidence, seen.class_id)
         self._late.append(seen)
-        lag = trial.latency_frames
-        if trial.jitter_frames:
-            lag += int(self._rng.integers(0, trial.jitter_frames + 1))
-        del self._late[: -(trial.latency_frames + trial.jitter_frames + 1)]
+        lag = self._lag
+        if self._jitter:
+            lag += int(self._rng.integers(0, self._jitter + 1))
+        del self._late[: -(self._lag + self._jitter + 1)]
         return self._late[-1 - lag] if len(self._late) > lag else Detections.empty()
 
     def _aim(self, frame: Frame, truth: Detections) -> None:
@@ -130,11 +135,7 @@ def _compare(seen: Detections, truth: Detections, tally: _Tally) -> None:
     tally.detections += len(seen)
     if not len(truth) or not len(seen):
         return
-    low = np.maximum(seen.xyxy[:, None, :2], truth.xyxy[None, :, :2])
-    high = np.minimum(seen.xyxy[:, None, 2:], truth.xyxy[None, :, 2:])
-    inside = np.prod(np.clip(high - low, 0, None), axis=2)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (seen.xyxy, truth.xyxy)]
-    overlap = inside / np.maximum(areas[0][:, None] + areas[1][None] - inside, 1e-9)
+    overlap = overlaps(seen.xyxy, truth.xyxy)
     tally.found += int((overlap.max(axis=0) >= ON_TARGET).sum())
     tally.right += int((overlap.max(axis=1) >= ON_TARGET).sum())
 
@@ -229,17 +230,21 @@ def arena(trials: Sequence[Trial], processes: int | None, done: Callable[[], Non
             pool.shutdown(cancel_futures=True)
 
 
-def rows(scores: Sequence[Score], seed: int = 0) -> list[dict[str, Any]]:
-    """Return a row a player and scenario: means with 95 % intervals by the bootstrap over episodes."""
-    table = []
-    for who, scenario in dict.fromkeys((s.who, s.scenario) for s in scores):
-        mine = [s for s in scores if (s.who, s.scenario) == (who, scenario)]
-        row: dict[str, Any] = {"who": who, "scenario": scenario, "episodes": len(mine)}
-        keys = ("kills", "shots", "hits_per_shot", "first_hit_ms", "aim_error_px", "aim_error_p95_px")
-        for key in (*keys, "recall", "precision"):
-            row[key] = interval([getattr(s, key) for s in mine], seed)
-        table.append(row)
-    return table
+def rows(trials: Sequence[Trial], scores: Sequence[Score]) -> list[dict[str, Any]]:
+    """Return a row a delay, player and scenario: means with 95 % intervals by the bootstrap over episodes."""
+    groups: dict[tuple[float, str, str], list[Score]] = {}
+    for trial, score in zip(trials, scores, strict=True):
+        groups.setdefault((trial.latency_ms, score.who, score.scenario), []).append(score)
+    return [
+        {"who": who, "scenario": scenario, "episodes": len(mine), "latency_ms": delay}
+        | {key: interval([getattr(score, key) for score in mine]) for key in MEASURES}
+        for (delay, who, scenario), mine in sorted(groups.items(), key=lambda item: item[0][0])
+    ]
+
+
+def steps(ms: float) -> int:
+    """Return the frames that a delay comes to: in lock-step a frame is a step of the game."""
+    return round(ms / 1e3 / TIC_S)
 
 
 def interval(values: Sequence[float | None], seed: int = 0) -> dict[str, float] | None:
@@ -252,17 +257,11 @@ def interval(values: Sequence[float | None], seed: int = 0) -> dict[str, float] 
     return {"mean": round(float(known.mean()), 3), "low": round(float(low), 3), "high": round(float(high), 3)}
 
 
-def as_json(scores: Sequence[Score]) -> dict[str, Any]:
-    """Return rows and episodes."""
-    return {"rows": rows(scores), "episodes": [asdict(score) for score in scores]}
-
-
 def markdown(table: Sequence[dict[str, Any]]) -> str:
     """Return the rows as a Markdown table."""
-    keys = ("kills", "hits_per_shot", "first_hit_ms", "aim_error_px", "recall", "precision")
-    lines = ["| who | scenario | episodes | " + " | ".join(keys) + " |", "|---" * (3 + len(keys)) + "|"]
+    lines = ["| who | scenario | episodes | " + " | ".join(SHOWN) + " |", "|---" * (3 + len(SHOWN)) + "|"]
     for row in table:
-        cells = [said(row[key]) for key in keys]
+        cells = [said(row[key]) for key in SHOWN]
         lines.append(f"| {row['who']} | {row['scenario']} | {row['episodes']} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -81,7 +81,7 @@ def _only(records: list[Annotated], listed: Sequence[str], wanted: tuple[str, ..
     kept = []
     for record in records:
         rows = [i for i, c in enumerate(record.classes.tolist()) if c in index]
-        if rows:  # a picture without any would teach that the others' classes are background, which is right but much
+        if rows:  # pictures without any would be most of the data set, and teach little
             classes = record.classes[rows].copy()
             classes[:] = [index[int(c)] for c in classes]
             kept.append(Annotated(record.path, record.boxes[rows], classes, record.crowd[rows], record.areas[rows]))

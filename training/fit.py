@@ -5,15 +5,13 @@ After every epoch all of it is written down, so that a training which was cut of
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # unlike running one, training wants gradients
 
 import keras
 import numpy as np
@@ -84,13 +82,11 @@ def fit(
 ) -> list[Epoch]:
     """Train; leave `best.weights` (of the moving average), `last.weights` and `history.json` in a folder.
 
-    A training that was cut off in this folder goes on after its last whole epoch.
+    A training that was cut off in this folder goes on after its last whole epoch. `training.backend.choose` comes first.
 
     :param start: the weights to begin with; None begins with random ones.
     :raises ModelError: the folder holds another training, cannot be written, or the loss is no number any more.
     """
-    if keras.backend.backend() == "openvino":
-        raise ModelError("Keras's backend openvino cannot train: set KERAS_BACKEND to tensorflow, torch or jax")
     keras.utils.set_random_seed(plan.seed)
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if plan.half else "float32")
     model = Trainable(network)
@@ -257,8 +253,6 @@ def _key(plan: Plan, network: Network) -> dict[str, Any]:
 
 
 def _save(folder: Path, plan: Plan, network: Network, model: Any, optimizer: Any, history: Sequence[Epoch]) -> None:
-    import io
-
     arrays: dict[str, NDArray[Any]] = {}
     for name, values in (("model", model.body.weights), ("optimizer", optimizer.variables)):
         arrays |= {f"{name}_{i}": ops.convert_to_numpy(v) for i, v in enumerate(values)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +45,8 @@ def run(
     network = parse_cfg(text, str(job.cfg), job.size)
     size = (network.width, network.height)
     text = _with_size(text, size)
-    pictures = read(records, size, _counter(progress, "reading", len(records)))
-    held_out = read(scored, size, _counter(progress, "reading what is held out", len(scored)))
+    pictures = read(records, size, lambda done: progress("reading", done, len(records)))
+    held_out = read(scored, size, lambda done: progress("reading what is held out", done, len(scored)))
     if job.anchors:
         count = max(i for head in network.heads for i in _mask(network, head.index)) + 1
         text = anchors.with_anchors(text, anchors.find(pictures, count))
@@ -106,14 +106,3 @@ def _begin(name: str, network: Network, seed: int) -> Weights:
     if not found:
         raise ModelError(f"--from {name}: none of its layers is like one of the cfg's; choose a model of its family")
     return start
-
-
-def _counter(progress: Progress, what: str, total: int) -> Callable[[], None]:
-    done = 0
-
-    def count() -> None:
-        nonlocal done
-        done += 1
-        progress(what, done, total)
-
-    return count

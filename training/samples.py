@@ -65,10 +65,11 @@ class Augment:
     exposure: float = 1.5
 
 
-def read(records: Sequence[Annotated], size: tuple[int, int], done: Callable[[], None]) -> list[Picture]:
+def read(records: Sequence[Annotated], size: tuple[int, int], done: Callable[[int], None]) -> list[Picture]:
     """Read all pictures into memory, brought to the network's size as the network will see them (stretched).
 
     :param size: width and height, pixels.
+    :param done: called with how many are read.
     :raises ModelError: one cannot be read, a box lies outside its picture or is empty, or there are no boxes at all.
     """
 
@@ -79,12 +80,14 @@ def read(records: Sequence[Annotated], size: tuple[int, int], done: Callable[[],
         height, width = pixels.shape[:2]
         boxes = _checked(record, width, height)
         scale = np.array((size[0] / width, size[1] / height) * 2)
-        done()
         small = cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)
         return Picture(small, (boxes * scale).astype(np.float32), record.classes, record.crowd)
 
     with ThreadPoolExecutor() as pool:
-        pictures = list(pool.map(one, records))
+        pictures = []
+        for picture in pool.map(one, records):
+            pictures.append(picture)
+            done(len(pictures))
     if not any(len(picture.boxes) for picture in pictures):
         raise ModelError("none of the pictures has a box, so there is nothing to learn; label some")
     return pictures

@@ -87,7 +87,7 @@ class DoomCapture:
         try:
             self._configure()
             # The engine leaves a folder of its own where it is started.
-            with contextlib.chdir(self._folder.name), _signals_held_back():
+            with contextlib.chdir(self._folder.name), signals_held_back():
                 self._game.init()
         except (vizdoom.ViZDoomErrorException, vizdoom.FileDoesNotExistException) as error:
             self._folder.cleanup()
@@ -145,20 +145,7 @@ class DoomCapture:
         vzd, game, settings = self._vizdoom, self._game, self._settings
         if not game.load_config(str(self._scenario)):
             raise UserError(f"{self._scenario}: ViZDoom cannot read this scenario")
-        folder = Path(self._folder.name)
-        game.set_doom_config_path(str(folder / "doom.ini"))
-        game.set_window_visible(settings.window)
-        game.set_sound_enabled(False)
-        game.set_audio_buffer_enabled(False)
-        game.set_mode(vzd.Mode.PLAYER)
-        game.set_screen_resolution(getattr(vzd.ScreenResolution, f"RES_{settings.resolution.upper()}"))
-        game.set_screen_format(vzd.ScreenFormat.BGR24)
-        game.set_labels_buffer_enabled(True)
-        game.set_depth_buffer_enabled(False)
-        game.set_automap_buffer_enabled(False)
-        game.set_render_weapon(settings.weapon)
-        game.set_render_hud(settings.hud)
-        game.set_render_crosshair(False)
+        set_up(game, settings, Path(self._folder.name))
         button = vzd.Button
         game.set_available_buttons([button.TURN_LEFT_RIGHT_DELTA, button.LOOK_UP_DOWN_DELTA, button.ATTACK])
         variable = vzd.GameVariable
@@ -205,8 +192,27 @@ class DoomCapture:
         self._next_ns = max(now, self._next_ns) + self._period_ns
 
 
+def set_up(game: Any, settings: Settings, folder: Path) -> None:
+    """Make a game that has read its scenario look as the settings say, mute, with its labels, its files in a folder."""
+    import vizdoom
+
+    game.set_doom_config_path(str(folder / "doom.ini"))
+    game.set_window_visible(settings.window)
+    game.set_sound_enabled(False)
+    game.set_audio_buffer_enabled(False)
+    game.set_mode(vizdoom.Mode.PLAYER)
+    game.set_screen_resolution(getattr(vizdoom.ScreenResolution, f"RES_{settings.resolution.upper()}"))
+    game.set_screen_format(vizdoom.ScreenFormat.BGR24)
+    game.set_labels_buffer_enabled(True)
+    game.set_depth_buffer_enabled(False)
+    game.set_automap_buffer_enabled(False)
+    game.set_render_weapon(settings.weapon)
+    game.set_render_hud(settings.hud)
+    game.set_render_crosshair(False)
+
+
 @contextlib.contextmanager
-def _signals_held_back() -> Iterator[None]:
+def signals_held_back() -> Iterator[None]:
     """Hold back what a terminal sends to all its processes while the engine starts.
 
     The engine inherits this, so that a Ctrl-C reaches the agent alone, which then ends the game in order;

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.hookspecs import Sample
-from plugins.capture.doom import _signals_held_back, visible
+from plugins.capture.doom import Settings, set_up, signals_held_back, visible
 
 SCENARIOS = ("defend_the_center", "deathmatch", "deadly_corridor", "basic", "predict_position", "take_cover")
 MAPS = tuple(f"map{i:02d}" for i in range(1, 32))
@@ -105,18 +105,8 @@ def _start(scene: _Scene, folder: Path) -> Any:
         number = int(scene.map[3:])
         first = f"e{number % 4 + 1}m{number % 9 + 1}"
         game.set_doom_map(scene.map if scene.scenario == "freedoom2" else first)
-    game.set_doom_config_path(str(folder / "doom.ini"))
-    game.set_window_visible(False)
-    game.set_sound_enabled(False)
-    game.set_audio_buffer_enabled(False)
-    game.set_mode(vizdoom.Mode.PLAYER)
+    set_up(game, Settings(weapon=scene.weapon, hud=scene.hud), folder)
     game.set_episode_timeout(1_000_000)
-    game.set_screen_resolution(vizdoom.ScreenResolution.RES_640X480)
-    game.set_screen_format(vizdoom.ScreenFormat.BGR24)
-    game.set_labels_buffer_enabled(True)
-    game.set_render_weapon(scene.weapon)
-    game.set_render_hud(scene.hud)
-    game.set_render_crosshair(False)
     button = vizdoom.Button
     game.set_available_buttons(
         [
@@ -128,7 +118,7 @@ def _start(scene: _Scene, folder: Path) -> Any:
         ]
     )
     game.add_game_args("+sv_cheats 1")
-    with contextlib.chdir(folder), _signals_held_back():
+    with contextlib.chdir(folder), signals_held_back():
         game.init()
     return game
 

@@ -62,7 +62,7 @@ def test_colours_change_and_boxes_do_not() -> None:
 )
 def test_wrong_boxes_are_refused(tmp_path: Path, box: tuple[float, ...], says: str) -> None:
     with pytest.raises(ModelError, match=says):
-        read([record(tmp_path, box)], SIZE, lambda: None)
+        read([record(tmp_path, box)], SIZE, lambda done: None)
 
 
 def record(folder: Path, *boxes: tuple[float, ...]) -> Annotated:
@@ -75,8 +75,8 @@ def record(folder: Path, *boxes: tuple[float, ...]) -> Annotated:
 
 def test_no_boxes_and_no_image(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="none of the pictures has a box"):
-        read([record(tmp_path)], SIZE, lambda: None)
+        read([record(tmp_path)], SIZE, lambda done: None)
     (tmp_path / "a.png").write_text("no image")
     broken = Annotated(tmp_path / "a.png", np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0))
     with pytest.raises(ModelError, match="no image or is damaged"):
-        read([broken], SIZE, lambda: None)
+        read([broken], SIZE, lambda done: None)

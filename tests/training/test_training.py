@@ -40,7 +40,7 @@ stride=2
 pad=1
 activation=leaky
 [convolutional]
-filters=255
+filters=170
 size=1
 activation=linear
 [yolo]
@@ -69,8 +69,7 @@ def data(tmp_path: Path) -> Path:
         line = f"{kind} {(x + side / 2) / 64} {(y + side / 2) / 64} {side / 64} {side / 64}\n"
         (tmp_path / "set" / "labels" / f"{i:03d}.txt").write_text(line)
     (tmp_path / "names").write_text("blue\nred\n")
-    cfg = CFG.replace("filters=255", "filters=170")
-    (tmp_path / "net.cfg").write_text(cfg)
+    (tmp_path / "net.cfg").write_text(CFG)
     return tmp_path
 
 

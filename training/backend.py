@@ -1,0 +1,26 @@
+"""Which of Keras's backends trains: chosen and looked for before Keras is imported, which cannot change it later."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+from engine.errors import ModelError
+
+BACKENDS = ("tensorflow", "torch", "jax")
+
+
+def choose() -> str:
+    """Return the backend that KERAS_BACKEND names, TensorFlow by default: running one needs none, training gradients.
+
+    :raises ModelError: it cannot train, or is not installed.
+    """
+    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if backend not in BACKENDS:
+        raise ModelError(f"Keras's backend {backend} cannot train: set KERAS_BACKEND to {', '.join(BACKENDS)}")
+    if importlib.util.find_spec(backend) is None:
+        raise ModelError(
+            f"training needs the package {backend}, which is not installed: start with `uv run --extra tensorflow "
+            f"agent.py train ...`, or set KERAS_BACKEND to another of {', '.join(BACKENDS)} that is"
+        )
+    return backend
