@@ -82,7 +82,7 @@ def fit(
 ) -> list[Epoch]:
     """Train; leave `best.weights` (of the moving average), `last.weights` and `history.json` in a folder.
 
-    A training that was cut off in this folder goes on after its last whole epoch. `training.backend.choose` comes first.
+    A training that was cut off in this folder goes on after its last whole epoch. Call `training.backend.choose` first.
 
     :param start: the weights to begin with; None begins with random ones.
     :raises ModelError: the folder holds another training, cannot be written, or the loss is no number any more.
