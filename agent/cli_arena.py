@@ -14,6 +14,7 @@ from agent.cli_console import JsonOption, PluginOption, check_writable, counter,
 from agent.errors import UserError
 from agent.files import write_atomically
 from agent.profile import MAX_SEED, find_profile, load_profile
+from agent.session import prepare
 
 BASELINES = ("oracle", "random")
 
@@ -58,9 +59,7 @@ def arena(
     names: list[str | None] = [name.strip() for name in scenarios.split(",")] if scenarios else [None]
     plugins = tuple(plugin or ())
     detector = playing.changed(loaded, loaded.detector, "arena", **dict(settings))
-    if "model" in detector.maker.duties:
-        # Made once here, so that what it finds out of the machine is known to the processes that play.
-        detector.maker.make(detector.settings, plain_context(path.resolve().parent))
+    prepare(detector, plain_context(path.resolve().parent))  # once, not in every process that plays
     trials = [
         playing.Trial(path.resolve(), plugins, who, scenario, seed + i, delay, jitter, drop, noise, settings)
         for scenario in names

@@ -112,6 +112,8 @@ class Maker:
     :param names: capture only: what its samples' classes are called.
     :param collect: capture only, for one that knows the truth: called with a number of frames, a seed and whether they
         are those held out for scoring; yields that many `Sample`s of scenes as varied as it has.
+    :param prepare: called with the settings, the context and what takes a sentence for the user, once the checks are
+        through and before anything is made: for what may take long (a signal then ends the agent at once).
     :param check: called with the settings and the context before anything is made, and by `agent.py check`;
         raises `UserError` when what the settings name (a file, a model) is not there. It must be quick.
     """
@@ -127,6 +129,7 @@ class Maker:
     live_only: bool = False
     names: tuple[str, ...] = ()
     collect: Callable[[int, int, bool], Iterator[Sample]] | None = None
+    prepare: Callable[[Any, Context, Callable[[str], None]], None] | None = None
     check: Callable[[Any, Context], None] | None = None
 
     def __post_init__(self) -> None:

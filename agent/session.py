@@ -100,7 +100,10 @@ def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext, ch
         crosshair=loaded.profile.crosshair,
         episodes=options.episodes or loaded.profile.episodes,
     )
-    check_all([plan.capture, plan.detector, plan.selection, plan.actuation, *plan.guards, *plan.observers], context)
+    choices = [plan.capture, plan.detector, plan.selection, plan.actuation, *plan.guards, *plan.observers]
+    check_all(choices, context)
+    for choice in choices:
+        prepare(choice, context)
     tally = Tally()
     error = None
     with ExitStack() as stack:
@@ -245,6 +248,16 @@ def check_all(choices: Iterable[Choice], context: Context) -> None:
                 problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
+
+
+def prepare(choice: Choice, context: Context) -> None:
+    """Let a plugin do what may take long before it is made.
+
+    :raises UserError: it cannot be done.
+    """
+    if choice.maker.prepare is not None:
+        with _named(choice):
+            choice.maker.prepare(choice.settings, context, lambda text: print(text, file=sys.stderr))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ hardware and the versions, so that only the first run of a model on a machine pa
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -132,7 +133,7 @@ def resolve(
 ) -> tuple[str, Precision]:
     """Return the engine and precision to run: those named, or for `auto` the ones remembered or found now.
 
-    :param say: told of each candidate that is passed over.
+    :param say: told what is tried, and of each candidate that is passed over.
     :raises ModelError: none works, or the model has no file of its weights to hand to the trials.
     """
     if engine != AUTO:
@@ -148,6 +149,9 @@ def resolve(
     remembered = _read().get(key)
     if remembered is not None:
         return remembered["engine"], remembered["precision"]  # type: ignore[return-value]
+    if say is not None:
+        listed = ", ".join(f"{name} {kind}" for name, kind in wanted)
+        say(f"trying which engine runs {model.folder or cfg} fastest here, once: {listed}")
     trials = list(attempt(files, size, wanted, lambda: None))
     for trial in trials:
         if not trial.good and say is not None:
@@ -186,6 +190,7 @@ def _key(files: ModelFiles, size: tuple[int, int], wanted: list[tuple[str, Preci
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+@functools.cache
 def hardware() -> list[str]:
     """Return the processor's name and number, and the names of NVIDIA's cards."""
     name = platform.processor()

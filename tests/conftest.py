@@ -58,6 +58,14 @@ def display(_xvfb: str) -> Iterator[str]:
     os.environ.pop("DISPLAY", None)
 
 
+@pytest.fixture(scope="session")
+def known_engines(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Have `engine: auto` try what is installed, for tests that time what comes after: once a machine, a minute."""
+    command = [sys.executable, str(ROOT / "agent.py"), "--profile", "doom.yaml", "--duration", "0.1"]
+    folder = tmp_path_factory.mktemp("engines")
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=600)
+
+
 @pytest.fixture
 def agent(tmp_path: Path):
     """Run agent.py in an empty folder: a call returns the finished process."""

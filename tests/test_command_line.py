@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import signal
 import subprocess
@@ -249,6 +250,20 @@ def test_ctrl_c_ends_a_live_run_with_its_report(small: Path) -> None:
     assert json.loads((small / "r.json").read_text())["mode"] == "dry-run"
 
 
+def test_a_signal_ends_the_trial_of_engines_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "agent.py"), "--profile", "doom.yaml"]
+    environment = {**os.environ, "RETICLE_CACHE": str(tmp_path / "cache")}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr.readline().startswith("trying which engine runs ")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert not (tmp_path / "cache").exists()
+
+
 LOUD = """
 import sys
 from agent.hookspecs import Maker, NoSettings, hookimpl
@@ -343,6 +358,7 @@ def test_live_is_refused_where_there_is_nothing_to_move(agent, small: Path) -> N
     )
 
 
+@pytest.mark.usefixtures("known_engines")
 def test_doom_imports_no_library_but_its_engines() -> None:
     code = (
         "import sys; sys.argv = ['agent.py', '--profile', 'doom.yaml', '--duration', '0.2']\n"

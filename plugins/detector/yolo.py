@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -102,6 +103,25 @@ class YoloDetector:
         return Detections(boxes, scores.astype(np.float32, copy=False), classes)
 
 
+def prepare(settings: Settings, context: Context, say: Callable[[str], None]) -> None:
+    """Find out which engine is the fastest here, where the settings leave that open and it is not known yet.
+
+    :raises UserError: none works.
+    """
+    from engine.choice import resolve
+    from engine.engine import AUTO
+    from engine.errors import ModelError
+    from engine.models import load
+
+    if settings.engine != AUTO:
+        return
+    try:
+        model, _ = load(_files(settings, context), _size(settings))
+        resolve(settings.engine, model, settings.precision, say)
+    except ModelError as error:
+        raise UserError(str(error)) from error
+
+
 def check(settings: Settings, context: Context) -> None:
     """See that the model's files are there and fit together, and that the engine is installed.
 
@@ -150,5 +170,6 @@ def reticle_detector() -> Maker:
         Settings,
         "YOLOv3 and YOLOv4 networks, from a bundle or Darknet files",
         duties=frozenset({"model"}),
+        prepare=prepare,
         check=check,
     )

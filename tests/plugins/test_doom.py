@@ -146,6 +146,7 @@ def test_nothing_is_left_in_the_working_folder(tmp_path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.usefixtures("known_engines")
 def test_a_signal_ends_the_game_and_its_process(tmp_path, number: int) -> None:
     report = tmp_path / "r.json"
     agent = subprocess.Popen(
