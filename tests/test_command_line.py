@@ -254,7 +254,14 @@ def test_a_signal_ends_the_trial_of_engines_at_once(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "agent.py"), "--profile", "doom.yaml"]
     environment = {**os.environ, "RETICLE_CACHE": str(tmp_path / "cache")}
     process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that runs the tests in the background has them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stderr.readline().startswith("trying which engine runs ")
     process.send_signal(signal.SIGINT)
