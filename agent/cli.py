@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from agent import __version__, cli_arena, cli_models, cli_training, report
+from agent import __version__, cli_arena, cli_models, cli_training, cli_window, report
 from agent.cli_console import JsonOption, PluginOption, check_writable, err, out, plain_context
 from agent.discovery import Catalogue, discover
 from agent.errors import UserError
@@ -71,6 +71,9 @@ def run(
         Path | None, typer.Option("--report", metavar="OUT.json", help="Write the final tables as JSON.")
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Open a window with boxes, target and crosshair.")] = False,
+    overlay: Annotated[
+        Path | None, typer.Option(metavar="OUT.mp4", help="Write a video with boxes, target and crosshair.")
+    ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Run a profile. See HELP."""
@@ -89,6 +92,7 @@ def run(
     if duration is not None and not math.isfinite(duration):
         raise UserError("--duration must be a number of seconds")
     check_writable(report_file)
+    check_writable(overlay)
     loaded = load_profile(find_profile(profile), plugin or [])
     if report_file is not None and report_file.resolve() == loaded.path.resolve():
         raise UserError(f"--report {report_file} would overwrite the profile; name another file")
@@ -105,6 +109,7 @@ def run(
             seed=seed,
             duration_s=duration,
             show=show,
+            overlay=overlay,
         ),
         _watch,
     )
@@ -146,7 +151,7 @@ def plugins(plugin: PluginOption = None, json_file: JsonOption = None) -> None:
         out.print(table)
 
 
-for command in (*cli_models.COMMANDS, *cli_training.COMMANDS, *cli_arena.COMMANDS):
+for command in (*cli_models.COMMANDS, *cli_training.COMMANDS, *cli_arena.COMMANDS, *cli_window.COMMANDS):
     app.command()(command)
 
 

@@ -10,9 +10,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.types import Detections, Target
+from agent.types import Detections, FrameEvent, Target
 
 _WHITE, _BLACK, _RED = (255, 255, 255), (0, 0, 0), (60, 60, 255)
+
+
+def drawn(event: FrameEvent, names: Sequence[str], crosshair: tuple[float, float]) -> NDArray[np.uint8]:
+    """Return a frame's picture, uint8 (height, width, 3) BGR, with all that was seen and decided on it."""
+    assert event.pixels is not None
+    picture = np.ascontiguousarray(event.pixels[:, :, :3])
+    draw_detections(picture, event.detections, names)
+    draw_aim(picture, event.target, crosshair)
+    return picture
 
 
 def draw_detections(picture: NDArray[np.uint8], detections: Detections, names: Sequence[str]) -> None:

@@ -29,10 +29,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 Role = Literal["capture", "detector", "selection", "actuation", "observer", "guard"]
 ROLES: tuple[Role, ...] = ("capture", "detector", "selection", "actuation", "observer", "guard")
 
-Duty = Literal["recording", "window", "dry-run", "model", "arm", "panic"]
+Duty = Literal["recording", "window", "overlay", "dry-run", "model", "arm", "panic"]
 """What the host itself may look for in a maker, so that it need not know plugins by name:
 `recording`: a capture that reads what `--footage` names, by its setting `path`;
-`window`: the observer behind `--show`; `dry-run`: the actuation that only writes down;
+`window`: the observer behind `--show`; `overlay`: the one behind `--overlay`, by its setting `path`;
+`dry-run`: the actuation that only writes down;
 `model`: the detector behind `detect`, which runs any model given by its settings;
 `arm`, `panic`: a guard that holds the arm key or listens for the panic key."""
 
@@ -93,6 +94,12 @@ class Sample:
     scene: str = ""
 
 
+Tell = Callable[[dict[str, Any]], None]
+"""Takes what a game in a window tells while it is played: `{"ready": ns}` once the window is there; for each step
+`{"at_ns", "tic", "kills", "boxes", "classes"}`, the ground truth in pixels of the game's picture; `{"episode": {...}}`
+at the end of each. JSON as it is."""
+
+
 @dataclass(frozen=True)
 class Maker:
     """One thing a plugin offers for a role.
@@ -112,6 +119,9 @@ class Maker:
     :param names: capture only: what its samples' classes are called.
     :param collect: capture only, for one that knows the truth: called with a number of frames, a seed and whether they
         are those held out for scoring; yields that many `Sample`s of scenes as varied as it has.
+    :param game: capture only, for one whose game can be played in a window: called with the settings, the context, what
+        to call before the first episode (it waits until whoever plays is ready) and a `Tell`; plays the context's
+        episodes in real time from the mouse and keyboard, and returns.
     :param prepare: called with the settings, the context and what takes a sentence for the user, once the checks are
         through and before anything is made: for what may take long (a signal then ends the agent at once).
     :param check: called with the settings and the context before anything is made, and by `agent.py check`;
@@ -129,6 +139,7 @@ class Maker:
     live_only: bool = False
     names: tuple[str, ...] = ()
     collect: Callable[[int, int, bool], Iterator[Sample]] | None = None
+    game: Callable[[Any, Context, Callable[[], None], Tell], None] | None = None
     prepare: Callable[[Any, Context, Callable[[str], None]], None] | None = None
     check: Callable[[Any, Context], None] | None = None
 

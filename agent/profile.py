@@ -78,6 +78,9 @@ class Profile(BaseModel):
     capture: Section = Field(description="Screen -> frame.")
     detector: Section = Field(description="Frame -> detections.")
     selection: Section = Field(description="Detections -> target.")
+    game: Section | None = Field(
+        None, description="The game in its window, for `agent.py game` and `demo-window`: a capture that can open one."
+    )
     aim: AimSettings = Field(AimSettings(), description="Target -> action.")
     actuation: Section = Field(description="Action -> mouse.")
     guards: tuple[Section, ...] = Field((), description="Who may veto an action, asked in this order.")
@@ -107,6 +110,7 @@ class LoadedProfile:
     actuation: Choice
     guards: tuple[Choice, ...]
     observers: tuple[Choice, ...]
+    game: Choice | None = None
 
     @property
     def name(self) -> str:
@@ -164,6 +168,7 @@ def load_profile(path: Path, plugin_files: Sequence[Path] = ()) -> LoadedProfile
         actuation=chosen["actuation",],
         guards=tuple(chosen["guards", i] for i in range(len(checked.guards))),
         observers=tuple(chosen["observers", i] for i in range(len(checked.observers))),
+        game=chosen.get(("game",)),
     )
 
 
@@ -204,10 +209,16 @@ def _read(path: Path) -> tuple[yaml.Node | None, Any, list[Problem]]:
 
 def _sections(data: dict[str, Any]) -> Iterator[tuple[Role, tuple[str | int, ...], dict[str, Any]]]:
     """Go through the plugin sections that look like sections; the schema complains about the others."""
-    single: tuple[Role, ...] = ("capture", "detector", "selection", "actuation")
-    for role in single:
-        if isinstance(data.get(role), dict):
-            yield role, (role,), data[role]
+    single: tuple[tuple[str, Role], ...] = (
+        ("capture", "capture"),
+        ("game", "capture"),
+        ("detector", "detector"),
+        ("selection", "selection"),
+        ("actuation", "actuation"),
+    )
+    for key, role in single:
+        if isinstance(data.get(key), dict):
+            yield role, (key,), data[key]
     lists: tuple[tuple[str, Role], ...] = (("guards", "guard"), ("observers", "observer"))
     for key, role in lists:
         entries = data.get(key)

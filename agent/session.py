@@ -44,6 +44,7 @@ class Options:
     seed: int | None = None
     duration_s: float | None = None
     show: bool = False
+    overlay: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,9 @@ def _plan(loaded: LoadedProfile, options: Options) -> _Plan:
     observers = loaded.observers
     if options.show and not any("window" in choice.maker.duties for choice in observers):
         observers = (*observers, choose(loaded.catalogue, find("observer", "window"), "--show"))
+    if options.overlay is not None:
+        path = options.overlay.resolve()
+        observers = (*observers, choose(loaded.catalogue, find("observer", "overlay"), "--overlay", path=path))
     return _Plan(
         capture=capture,
         detector=loaded.detector,

@@ -140,7 +140,7 @@ def _compare(seen: Detections, truth: Detections, tally: _Tally) -> None:
     tally.right += int((overlap.max(axis=1) >= ON_TARGET).sum())
 
 
-class _Random:
+class RandomHand:
     """A hand that turns and fires by chance: what any score must be measured against."""
 
     def __init__(self, seed: int) -> None:
@@ -167,7 +167,7 @@ def run_trial(trial: Trial) -> Score:
                 f"{trial.profile}: the arena needs a capture that knows the truth and takes actions, such as doom's"
             )
         parts = replace(parts, detector=_Spoiled(parts.detector, world, trial, tally))
-        return replace(parts, controller=_Random(trial.seed)) if trial.who == "random" else parts
+        return replace(parts, controller=RandomHand(trial.seed)) if trial.who == "random" else parts
 
     result = play(loaded, Options(episodes=1, seed=trial.seed), change=spoil)
     if result.error is not None:

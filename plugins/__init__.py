@@ -13,6 +13,7 @@ BUILT_IN = (
     "plugins.actuation.doom",
     "plugins.observer.decisions",
     "plugins.observer.show",
+    "plugins.observer.overlay",
     "plugins.guard.arm_key",
     "plugins.guard.staleness",
     "plugins.guard.rate",

@@ -18,7 +18,7 @@ ALLOWED = {
     "training": {"training", "engine"},
     "evaluation": {"evaluation", "engine", "agent"},
 }
-COMMANDS = {ROOT / "agent" / f"{name}.py" for name in ("cli", "cli_models", "cli_training", "cli_arena")}
+COMMANDS = {ROOT / "agent" / f"{name}.py" for name in ("cli", "cli_models", "cli_training", "cli_arena", "cli_window")}
 CLI = {"conversion", "evaluation", "training", "engine"}
 INFERENCE = {"tensorflow", "keras", "openvino", "onnx", "onnxruntime", "tensorrt", "torch", "jax"}
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import io
 import json
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import keras
 import numpy as np
 from keras import ops
@@ -30,6 +32,8 @@ from training.targets import assign
 CONFIDENCE, NMS = 0.005, 0.45
 """How boxes are found for scoring; the figures are COCO's."""
 SCORED_AT_ONCE = 16
+FEW_WORKERS = 4
+"""Up to so many, pictures are made by threads; more are processes."""
 
 Measure = Callable[[Sequence[Rows], Sequence[Picture]], tuple[float, float]]
 """AP and AP50, points, of what was found in pictures."""
@@ -162,7 +166,11 @@ class _Data(keras.utils.PyDataset):  # type: ignore[misc]
     """The batches of the epoch that is set."""
 
     def __init__(self, batches: Batches, network: Network, workers: int) -> None:
-        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers)
+        # Many threads wait for each other in Python; forked processes share the pictures and do not.
+        processes = workers > FEW_WORKERS and sys.platform == "linux"
+        if processes:
+            cv2.setNumThreads(1)  # its threads do not survive a fork
+        super().__init__(workers=workers, use_multiprocessing=processes, max_queue_size=2 * workers)
         self._batches = batches
         self._network = network
         self.epoch = 0

@@ -11,7 +11,11 @@ from pydantic import Field
 from agent.errors import UserError
 from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
 from agent.types import Frame
+from plugins.pace import Pace
 from plugins.windows import find_window
+
+CHANGE_NS = 100_000_000
+"""A picture that stays the same is given again after so long, so that the loop need not wait for ever."""
 
 
 class Settings(PluginSettings):
@@ -28,6 +32,10 @@ class Settings(PluginSettings):
     )
     top: int | None = Field(
         None, description="The region's top edge from the monitor's or window's, pixels; centred by default."
+    )
+    skip_duplicates: bool = Field(
+        False,
+        description="Leave out frames that are to the last bit the one before: a game draws fewer than are grabbed.",
     )
     max_fps: float | None = Field(
         240.0,
@@ -49,8 +57,9 @@ class MssCapture:
         self._make = mss.MSS
         self._mss: Any = None  # opened by the thread that grabs: on Windows its handles belong to one thread
         self._index = 0
-        self._period_ns = int(1e9 / settings.max_fps) if settings.max_fps else 0
-        self._next_ns = 0
+        self._pace = Pace(int(1e9 / settings.max_fps) if settings.max_fps else 0)
+        self._skip = settings.skip_duplicates
+        self._raw = self._last = bytearray()
         try:
             with mss.MSS() as screen:
                 monitors = screen.monitors
@@ -69,12 +78,21 @@ class MssCapture:
         self._shape = (self.region["height"], self.region["width"], 4)
 
     def grab(self) -> Frame:
-        """Return the region as it is now, BGRA.
+        """Return the region as it is now, BGRA; with `skip_duplicates`, once it has changed or CHANGE_S have passed.
 
         :raises UserError: the screen went away.
         """
-        if self._period_ns:
-            self._pace()
+        until_ns = time.perf_counter_ns() + CHANGE_NS
+        while True:
+            self._pace.wait()
+            frame = self._grab()
+            if not self._skip or frame.grab_ns > until_ns:
+                return frame
+            if self._raw != self._last:
+                self._last = self._raw
+                return frame
+
+    def _grab(self) -> Frame:
         grab_ns = time.perf_counter_ns()
         try:
             if self._mss is None:
@@ -83,7 +101,8 @@ class MssCapture:
         except (self._error, OSError, AssertionError) as error:  # mss asserts that the server answers
             raise UserError(f"the screen was lost while grabbing {self.region}: {_line(error)}") from error
         # `raw` is a bytearray of this grab alone; `bgra` would copy it.
-        pixels = np.frombuffer(shot.raw, np.uint8).reshape(self._shape)
+        self._raw = shot.raw
+        pixels = np.frombuffer(self._raw, np.uint8).reshape(self._shape)
         frame = Frame(pixels, self._index, grab_ns, time.perf_counter_ns(), self._origin)
         self._index += 1
         return frame
@@ -92,12 +111,6 @@ class MssCapture:
         """Give the screen back."""
         if self._mss is not None:
             self._mss.close()
-
-    def _pace(self) -> None:
-        now = time.perf_counter_ns()
-        if now < self._next_ns:
-            time.sleep((self._next_ns - now) / 1e9)
-        self._next_ns = max(now, self._next_ns) + self._period_ns
 
 
 def region(settings: Settings, monitors: list[dict[str, Any]]) -> dict[str, int]:

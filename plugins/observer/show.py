@@ -7,10 +7,9 @@ import sys
 import time
 from typing import Any
 
-import numpy as np
 from pydantic import Field
 
-from agent.drawing import draw_aim, draw_detections
+from agent.drawing import drawn
 from agent.errors import UserError
 from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
 from agent.types import FrameEvent
@@ -63,9 +62,7 @@ class ShowObserver:
         if event.pixels is None or now < self._next_s:
             return
         self._next_s = now + self._period_s
-        picture = np.ascontiguousarray(event.pixels[:, :, :3])
-        draw_detections(picture, event.detections, self._names)
-        draw_aim(picture, event.target, self._crosshair)
+        picture = drawn(event, self._names, self._crosshair)
         pygame = self._pygame
         height, width = picture.shape[:2]
         size = (round(width * self._scale), round(height * self._scale))

@@ -10,7 +10,8 @@ import pytest
 
 from agent.errors import UserError
 from agent.types import IDLE, LEFT, Action
-from plugins.capture.doom import DoomCapture, Settings, truth
+from plugins.capture.doom import DoomCapture
+from plugins.doom import Settings, truth
 from tests.agent.makes import context
 from tests.conftest import ROOT
 

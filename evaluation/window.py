@@ -1,0 +1,234 @@
+"""A game in a window, played through the screen and the mouse as any game is, and scored by the truth beside.
+
+The game runs in a process of its own (`agent.py game`) and tells its ground truth and scores on a pipe. The agent does
+not get them: they go into the score, and to the baseline that plays by them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.errors import UserError
+from agent.hookspecs import Context
+from agent.loop import Parts
+from agent.profile import LoadedProfile
+from agent.roles import Capture
+from agent.session import Options, Result, play
+from agent.types import Detections, Episode, Frame
+from evaluation.arena import RandomHand
+
+AGENT = Path(__file__).resolve().parent.parent / "agent.py"
+START_S = 60.0
+SCREEN = "1280x720x24"
+GAME_OVER = "the game is over"
+
+
+class Game:
+    """The game's process, and what it has told.
+
+    :raises UserError: it does not start; the message is its own.
+    """
+
+    def __init__(self, profile: Path, plugins: tuple[Path, ...], seed: int, episodes: int) -> None:
+        extra = [part for path in plugins for part in ("--plugin", str(path.resolve()))]
+        command = [sys.executable, str(AGENT), "game", "--profile", str(profile.resolve()), "--wait", "--tell", *extra]
+        self._process = subprocess.Popen(
+            [*command, "--seed", str(seed), "--episodes", str(episodes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # a Ctrl-C is for the agent, which then ends the game
+        )
+        self.episodes: list[Episode] = []
+        self.names: tuple[str, ...] = ()
+        self.truth = Detections.empty()
+        """The newest ground truth, in pixels of the game's picture."""
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="game", daemon=True)
+        self._thread.start()
+        if not self._ready.wait(START_S) or not self.running:
+            self._process.kill()
+            said = self._process.stderr.read().strip() if self._process.stderr else ""
+            self.close()
+            raise UserError(said or f"the game's window did not open within {START_S:.0f} s")
+
+    @property
+    def running(self) -> bool:
+        """False once all episodes are played or the window was closed."""
+        return self._thread.is_alive()
+
+    def begin(self) -> None:
+        """Let the first episode begin."""
+        self._write("begin")
+
+    def close(self) -> None:
+        """End the game."""
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        self._thread.join(5)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def _write(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # the game has ended; the run will find no more frames
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with contextlib.suppress(ValueError):  # closed while it was read
+            for line in self._process.stdout:
+                told = json.loads(line)
+                if "ready" in told:
+                    self.names = tuple(told["names"])
+                    self._ready.set()
+                elif "episode" in told:
+                    self.episodes.append(Episode(**told["episode"]))
+                else:
+                    boxes = np.array(told["boxes"], np.float32).reshape(-1, 4)
+                    count = len(boxes)
+                    self.truth = Detections(boxes, np.ones(count, np.float32), np.array(told["classes"], np.int32))
+        self._ready.set()
+
+
+class _Oracle:
+    """Sees by the truth that the game told last, and not by the picture."""
+
+    def __init__(self, game: Game) -> None:
+        self._game = game
+        self.names = game.names
+
+    def detect(self, frame: Frame) -> Detections:
+        """Return the newest truth."""
+        return self._game.truth
+
+
+class _WhileItRuns:
+    """A capture that has no more frames once the game is over."""
+
+    def __init__(self, capture: Capture, game: Game) -> None:
+        self._grab = capture.grab
+        self._game = game
+
+    def grab(self) -> Frame | None:
+        """Return the next frame."""
+        return self._grab() if self._game.running else None
+
+
+def play_window(loaded: LoadedProfile, game: Game, options: Options, who: str, ready: Callable[[], object]) -> Result:
+    """Play a game in its window by a profile; return the run's result with the game's episodes.
+
+    :param ready: called when all is made that listens and acts, just before the first episode begins.
+    :param who: `agent` (the profile's detector), `oracle` (the truth, by the same way through) or `random`.
+    """
+
+    def change(parts: Parts, context: Context) -> Parts:
+        parts = replace(parts, capture=_WhileItRuns(parts.capture, game))
+        if who == "oracle":
+            parts = replace(parts, detector=_Oracle(game))
+        elif who == "random":
+            parts = replace(parts, controller=RandomHand(context.seed))
+        ready()
+        game.begin()
+        return parts
+
+    result = play(loaded, options, change=change)
+    ended = GAME_OVER if not game.running and not result.signal and result.error is None else result.ended
+    names = game.names if who == "oracle" else result.names
+    return replace(result, episodes=list(game.episodes), ended=ended, names=names)
+
+
+@contextlib.contextmanager
+def own_display() -> Iterator[str]:
+    """Start an X server without a screen (Xvfb), make it this process's DISPLAY, and end it afterwards.
+
+    :raises UserError: Xvfb is not installed, or does not start.
+    """
+    if shutil.which("Xvfb") is None:
+        raise UserError(
+            "there is no display, and Xvfb, which would stand in for one, is not installed: on Debian, "
+            "apt install xvfb libxcb-render0 libxcb-randr0 libxcb-shm0 libxcb-xfixes0"
+        )
+    reading, writing = os.pipe()
+    server = subprocess.Popen(
+        # It ends by itself when its last client does: the agent may be killed.
+        ["Xvfb", "-displayfd", str(writing), "-screen", "0", SCREEN, "-nolisten", "tcp", "-terminate"],
+        pass_fds=[writing],
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        number = pipe.readline().strip()
+    if not number:
+        raise UserError("Xvfb, the X server without a screen, did not start")
+    before = os.environ.get("DISPLAY")
+    os.environ["DISPLAY"] = f":{number}"
+    from Xlib import display
+
+    kept = display.Display()  # the client that keeps it running
+    try:
+        yield f":{number}"
+    finally:
+        if before is None:
+            del os.environ["DISPLAY"]
+        else:
+            os.environ["DISPLAY"] = before
+        kept.close()
+        server.terminate()
+        server.wait(10)
+
+
+@contextlib.contextmanager
+def hand_on_the_keys(arm: str) -> Iterator[None]:
+    """Hold the arm key of a display that nobody sits at, and give the game's window the focus.
+
+    :param arm: as the guard's setting has it.
+    """
+    from Xlib import XK, X, display
+    from Xlib.ext import xtest
+
+    connection = display.Display()
+    windows = [w for w in connection.screen().root.query_tree().children if w.get_attributes().map_state]
+    if windows:  # there is no window manager to do it
+        windows[-1].set_input_focus(X.RevertToParent, X.CurrentTime)
+    names = {"shift": "Shift_L", "ctrl": "Control_L", "alt": "Alt_L"}
+    key = connection.keysym_to_keycode(XK.string_to_keysym(names.get(arm, arm)))
+    xtest.fake_input(connection, X.KeyPress, key)
+    connection.sync()
+    try:
+        yield
+    finally:
+        xtest.fake_input(connection, X.KeyRelease, key)
+        connection.sync()
+        connection.close()
+
+
+def tells(write: Callable[[str], Any]) -> Callable[[dict[str, Any]], None]:
+    """Return what writes one thing that a game tells as a line of JSON."""
+    return lambda told: write(json.dumps(told, separators=(",", ":")) + "\n")
+
+
+def wait_for_line() -> None:
+    """Wait until a line comes on standard input."""
+    if not sys.stdin.readline():
+        raise UserError("whoever was to play the game went away before it began")

@@ -1,0 +1,95 @@
+"""Observer `overlay`: a video of the run with boxes, target and crosshair. `--overlay FILE.mp4` adds it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+from pydantic import Field
+
+from agent.drawing import drawn
+from agent.errors import UserError
+from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.types import FrameEvent
+
+MOST_REPEATS = 300
+"""A pause longer than this many pictures is shortened to it."""
+
+
+class Settings(PluginSettings):
+    """Where the video goes."""
+
+    path: Path = Field(description="The video, .mp4.")
+    fps: float = Field(35.0, gt=0, le=240, description="Pictures a second of the video.")
+
+
+class OverlayObserver:
+    """Draws on a copy of the frame and writes it, on the observers' thread; the file is complete or not there.
+
+    Live, a picture stays for as long as it did in the run; in lock-step each frame is one picture.
+
+    :raises UserError: the file cannot be written.
+    """
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        if settings.path.suffix.lower() != ".mp4":
+            raise UserError(f"{settings.path}: the video's name must end in .mp4")
+        self._path = context.path(settings.path)
+        self._fps = settings.fps
+        self._real_time = not context.lock_step
+        self._names = context.names
+        self._crosshair = context.crosshair
+        self._writer: Any = None
+        self._first_ns = 0
+        self._written = 0
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            handle = tempfile.NamedTemporaryFile(  # noqa: SIM115
+                prefix=f".{self._path.name}.", suffix=".mp4", dir=self._path.parent, delete=False
+            )
+        except OSError as error:
+            raise UserError(f"{self._path}: the video cannot be written: {error.strerror}") from error
+        handle.close()
+        self._part = Path(handle.name)
+
+    def observe(self, event: FrameEvent) -> None:
+        """Add one frame."""
+        if event.pixels is None:
+            return
+        picture = drawn(event, self._names, self._crosshair)
+        if self._writer is None:
+            size = (picture.shape[1], picture.shape[0])
+            self._writer = cv2.VideoWriter(str(self._part), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, size)
+            if not self._writer.isOpened():
+                raise UserError(f"{self._path}: OpenCV cannot write this video")
+            self._first_ns = event.frame.grab_ns
+        due = self._written + 1
+        if self._real_time:
+            due = min(self._written + MOST_REPEATS, round((event.frame.grab_ns - self._first_ns) / 1e9 * self._fps) + 1)
+        while self._written < due:
+            self._writer.write(picture)
+            self._written += 1
+
+    def close(self) -> None:
+        """Put the video in its place."""
+        if self._writer is None:
+            self._part.unlink(missing_ok=True)
+            return
+        self._writer.release()
+        self._part.chmod(0o644)
+        self._part.replace(self._path)
+
+
+@hookimpl
+def reticle_observer() -> Maker:
+    """Offer `overlay`."""
+    return Maker(
+        "overlay",
+        OverlayObserver,
+        Settings,
+        "a video with boxes, target and crosshair",
+        duties=frozenset({"overlay"}),
+        wants_pixels=True,
+    )
