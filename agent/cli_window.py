@@ -1,4 +1,4 @@
-"""The commands on a game in its window: game, demo-window.
+"""The commands on a game in its window: game, demo-window, calibrate.
 
 They reach evaluation, and that when called.
 """
@@ -9,9 +9,10 @@ import contextlib
 import json
 import os
 import sys
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,10 +20,18 @@ from agent import report
 from agent.cli_console import JsonOption, PluginOption, check_writable, err, out, plain_context
 from agent.errors import UserError
 from agent.files import write_atomically
+from agent.hookspecs import Context
+from agent.loop import Parts
 from agent.profile import MAX_SEED, Choice, LoadedProfile, find_profile, load_profile
-from agent.session import Options, check_all, prepare
+from agent.profile_edit import set_values
+from agent.session import Options, check_all, play, prepare
+
+if TYPE_CHECKING:
+    from evaluation.window import Game
 
 WHO = ("agent", "oracle", "random")
+CALIBRATION_EPISODES = 20
+"""More than it takes, should the player be shot."""
 EpisodesOption = Annotated[int, typer.Option(min=1, help="Episodes to play.")]
 SeedOption = Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="Of the first episode; the profile's.")]
 
@@ -78,7 +87,7 @@ def demo_window(
     Without a display it starts one that nobody sees (Xvfb), and holds the arm key itself there; on yours you hold it.
     """
     from evaluation.arena import interval
-    from evaluation.window import Game, hand_on_the_keys, own_display, play_window
+    from evaluation.window import play_window
 
     check_writable(json_file)
     check_writable(record)
@@ -88,20 +97,7 @@ def demo_window(
     _game(loaded)
     prepare(loaded.detector, plain_context(loaded.path.resolve().parent))  # before the game's time runs
     start = loaded.profile.seed if seed is None else seed
-    alone = xvfb or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform == "win32")
-    with contextlib.ExitStack() as stack:
-        if alone:
-            err.print(f"playing on a display of its own, {stack.enter_context(own_display())}")
-        window = Game(loaded.path, tuple(plugin or ()), start, episodes)
-        stack.callback(window.close)
-
-        def ready() -> None:
-            key = _arm_key(loaded)
-            if alone and live:
-                stack.enter_context(hand_on_the_keys(key))
-            elif live:
-                err.print(f"hold {key} to let it play; the game's window needs the focus")
-
+    with _opened(loaded, plugin, xvfb, live, start, episodes) as (window, ready):
         result = play_window(loaded, window, Options(live=live, seed=start, overlay=record), who, ready)
     report.show(result, out)
     if json_file is not None:
@@ -114,6 +110,95 @@ def demo_window(
         raise result.error
     if result.signal:
         raise SystemExit(128 + result.signal)
+
+
+def calibrate(
+    profile: Annotated[str, typer.Option("--profile", "-p", help="The profile of the game.")],
+    live: Annotated[bool, typer.Option("--live", help="Turn by the real mouse.")] = False,
+    fov: Annotated[
+        float | None, typer.Option(min=2, max=178, help="The horizontal field of view, degrees; else the profile's.")
+    ] = None,
+    fit_fov: Annotated[bool, typer.Option("--fit-fov", help="Fit the field of view too.")] = False,
+    write: Annotated[bool, typer.Option("--write/--no-write", help="Write what was found to the profile.")] = True,
+    xvfb: Annotated[bool, typer.Option("--xvfb", help="On a display of its own, though there is one.")] = False,
+    start_game: Annotated[bool, typer.Option("--game/--no-game", help="Start the game that the profile names.")] = True,
+    json_file: JsonOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Measure how many degrees a mouse count turns the view: turns, and follows the picture.
+
+    Stand still in a place with something to see, and let nothing else move the mouse.
+    """
+    from evaluation.calibrate import Turner, fit, turning
+
+    check_writable(json_file)
+    loaded = load_profile(find_profile(profile), plugin or [])
+    if loaded.actuation.maker.reaches == "nothing" or (loaded.actuation.maker.reaches == "desktop" and not live):
+        raise UserError(
+            f"{loaded.path}: calibrating turns the view, so it needs --live and an actuation that moves the mouse"
+        )
+    if loaded.actuation.maker.absolute:
+        raise UserError(f"{loaded.path}: an absolute actuation goes to points on the screen and has no degrees a count")
+    aim = loaded.profile.aim
+    turner = Turner(loaded.profile.mode == "live", loaded.profile.crosshair)
+    options = Options(live=live, seed=loaded.profile.seed)
+    if loaded.game is not None and start_game:
+        with _opened(loaded, plugin, xvfb, live, loaded.profile.seed, CALIBRATION_EPISODES) as (window, ready):
+
+            def change(parts: Parts, context: Context) -> Parts:
+                ready()
+                window.begin()
+                return turning(parts, context, turner)
+
+            result = play(loaded, options, change=change)
+    else:
+        result = play(loaded, options, change=lambda parts, context: turning(parts, context, turner))
+    if result.error is not None:
+        raise result.error
+    if not turner.done or turner.problem:
+        vetoes = ", ".join(f"{guard} vetoed {n} times" for guard, n in result.vetoes.items() if n)
+        raise UserError(f"{loaded.path}: {turner.problem or 'it ended too early'}{f' ({vetoes})' if vetoes else ''}")
+    found = fit(turner.turns, aim.view_width_px or turner.width, fov or (None if fit_fov else aim.fov_deg))
+    kind = "fitted" if found.fov_fitted else "given"
+    out.print(
+        f"{found.degrees_per_count:.6f} degrees a count ({found.low:.6f} to {found.high:.6f}); field of view "
+        f"{found.fov_deg:.2f} degrees ({kind}); {found.turns} turns, {found.points} points, which the fit misses by "
+        f"{found.residual_px:.2f} pixels (median)",
+        soft_wrap=True,
+    )
+    if json_file is not None:
+        write_atomically(json_file, json.dumps(asdict(found), indent=2) + "\n")
+    if write:
+        values: dict[str, Any] = {"degrees_per_count": round(found.degrees_per_count, 6)}
+        if aim.fov_deg is None or fov is not None or fit_fov:
+            values["fov_deg"] = round(found.fov_deg, 2)
+        set_values(loaded.path, "aim", values)
+        listed = ", ".join(f"{key}: {value}" for key, value in values.items())
+        out.print(f"{loaded.path}: aim now has {listed}", soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _opened(
+    loaded: LoadedProfile, plugin: list[Path] | None, xvfb: bool, live: bool, seed: int, episodes: int
+) -> Iterator[tuple[Game, Callable[[], None]]]:
+    """Start the profile's game, on its own display where there is none; give it and what to call when all is made."""
+    from evaluation.window import Game, hand_on_the_keys, own_display
+
+    alone = xvfb or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform == "win32")
+    key = _arm_key(loaded)
+    with contextlib.ExitStack() as stack:
+        if alone:
+            err.print(f"playing on a display of its own, {stack.enter_context(own_display())}")
+        window = Game(loaded.path, tuple(plugin or ()), seed, episodes)
+        stack.callback(window.close)
+
+        def ready() -> None:
+            if alone and live:
+                stack.enter_context(hand_on_the_keys(key))
+            elif live:
+                err.print(f"hold {key} to let it play; the game's window needs the focus")
+
+        yield window, ready
 
 
 def _game(loaded: LoadedProfile) -> Choice:
@@ -137,4 +222,4 @@ def _line(text: str) -> None:
     sys.stdout.flush()
 
 
-COMMANDS = (game, demo_window)
+COMMANDS = (game, demo_window, calibrate)

@@ -1,0 +1,237 @@
+"""How far a mouse count turns the view: turns by known counts, follows the picture, and fits degrees a count.
+
+A view that turns about the vertical by an angle moves what stands at x (pixels from the middle) to f tan(atan(x / f) -
+angle), where f is the focal length in pixels: the field of view. How the shift grows towards the edges tells f, so both
+can be fitted; with a known field of view the fit is the better for it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.errors import UserError
+from agent.hookspecs import Context
+from agent.loop import Parts
+from agent.roles import Capture
+from agent.types import IDLE, Action, Detections, Frame, Target
+
+FIRST_COUNTS = 2
+MOST_COUNTS = 8192
+WANTED_SHIFT = 1 / 6
+"""The shift that the turns are made large enough for, as a part of the picture's width."""
+LEAST_SHIFT_PX = 1.0
+REPEATS = 12
+SETTLE_NS = 250_000_000
+"""Live, the picture is given so long to show a turn; in lock-step the next frame does."""
+POINTS = 400
+LEAST_POINTS = 20
+BACK_AND_FORTH_PX = 0.5
+"""A point counts when following it back ends where it began."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn by `counts` and where points went: x before and after, pixels from the crosshair."""
+
+    counts: int
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+
+    @property
+    def shift_px(self) -> float:
+        """The median shift."""
+        return float(np.median(self.after - self.before))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was measured; `low` and `high` bound degrees a count with 95 % confidence (bootstrap over the turns)."""
+
+    degrees_per_count: float
+    low: float
+    high: float
+    fov_deg: float
+    fov_fitted: bool
+    turns: int
+    points: int
+    residual_px: float
+    """The median distance between where a point went and where the fit says it should."""
+
+
+class Turner:
+    """A hand that turns by known counts, waits until the picture shows it, and keeps what moved where."""
+
+    def __init__(self, live: bool, crosshair: tuple[float, float]) -> None:
+        self._settle_ns = SETTLE_NS if live else 0
+        self._crosshair = crosshair[0]
+        self._before: NDArray[np.uint8] | None = None
+        self._counts = FIRST_COUNTS
+        self._wait_ns = 0
+        self._shift = 0.0
+        self._left: list[int] | None = None
+        self.turns: list[Turn] = []
+        self.problem = ""
+        self.done = False
+        self.width = 0
+
+    def act(self, target: Target | None, frame: Frame) -> Action:
+        """Return the next turn, or nothing while the last one has not settled."""
+        if self.done or frame.grab_ns < self._wait_ns:
+            return IDLE
+        now = cv2.cvtColor(frame.pixels[:, :, :3], cv2.COLOR_BGR2GRAY)
+        self.width = frame.width
+        if self._before is not None and not self._took(self._before, np.asarray(now, np.uint8)):
+            self.done = True
+            return IDLE
+        self._before = np.asarray(now, np.uint8)
+        self._wait_ns = time.perf_counter_ns() + self._settle_ns
+        return Action(self._counts, 0, 0)
+
+    def _took(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
+        """Take in what the last turn did; set the next one, or return False when there is none."""
+        middle = self._crosshair * before.shape[1]
+        start, end = follow(before, after, self._shift)
+        if len(start) >= LEAST_POINTS:
+            self.turns.append(Turn(self._counts, start - middle, end - middle))
+        if self._left is None:
+            return self._probe(len(start), before.shape[1])
+        if not self._left:
+            return False
+        self._shift *= self._left[0] / self._counts
+        self._counts = self._left.pop(0)
+        return True
+
+    def _probe(self, points: int, width: int) -> bool:
+        """Double the turn until the shift is large enough to measure; what is small is followed without a guess."""
+        if points < LEAST_POINTS:
+            self.problem = (
+                f"the picture has {points} points to follow, too few: look at a place with more to see, and keep still"
+            )
+            return False
+        self._shift = self.turns[-1].shift_px
+        if abs(self._shift) >= WANTED_SHIFT * width / 2:
+            self._left = [-self._counts, self._counts] * (REPEATS // 2)
+            self._shift, self._counts = -self._shift, -self._counts
+            self._left.pop(0)
+            return True
+        if self._counts * 2 > MOST_COUNTS:
+            self.problem = (
+                f"turning by {self._counts} counts moves the picture by {abs(self._shift):.1f} pixels: the game does "
+                "not take the mouse's motion (is its window in front, and does it play?)"
+            )
+            return False
+        self._shift *= 2
+        self._counts *= 2
+        return True
+
+
+class Blind:
+    """A detector that looks for nothing."""
+
+    names: tuple[str, ...] = ()
+
+    def detect(self, frame: Frame) -> Detections:
+        """Return nothing."""
+        return Detections.empty()
+
+
+class _Until:
+    """A capture that has no more frames once the turner is done."""
+
+    def __init__(self, capture: Capture, turner: Turner) -> None:
+        self._grab = capture.grab
+        self._turner = turner
+
+    def grab(self) -> Frame | None:
+        """Return the next frame."""
+        return None if self._turner.done else self._grab()
+
+
+def turning(parts: Parts, context: Context, turner: Turner) -> Parts:
+    """Return a run's parts with the turner in the place of eyes and hand; the interlock stays where it is."""
+    return replace(parts, capture=_Until(parts.capture, turner), detector=Blind(), controller=turner)
+
+
+def follow(
+    before: NDArray[np.uint8], after: NDArray[np.uint8], guess_px: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the x of points before and after, pixels, followed by Lucas and Kanade's method in pyramids.
+
+    :param guess_px: by how much the picture may have moved.
+    """
+    found: Any = cv2.goodFeaturesToTrack(before, POINTS, 0.01, 6)
+    if found is None:
+        return np.empty(0), np.empty(0)
+    window: dict[str, Any] = {"winSize": (21, 21), "maxLevel": 3, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
+    guess = found + np.array((guess_px, 0), np.float32)
+    there, seen, _ = cv2.calcOpticalFlowPyrLK(before, after, found, guess.copy(), **window)
+    back, seen_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, found.copy(), **window)
+    good = (seen & seen_back).ravel() == 1
+    good &= np.abs(back - found).max(axis=2).ravel() < BACK_AND_FORTH_PX
+    return found[good, 0, 0].astype(np.float64), there[good, 0, 0].astype(np.float64)
+
+
+def fit(turns: Sequence[Turn], view_width: float, fov_deg: float | None) -> Calibration:
+    """Return degrees a count, and the field of view where it is not given.
+
+    :param view_width: of the whole view, pixels; the field of view spans it.
+    :raises UserError: the turns do not agree with each other.
+    """
+    chosen = [turn for turn in turns if abs(turn.shift_px) >= LEAST_SHIFT_PX]
+    if len(chosen) < REPEATS // 2:
+        raise UserError(f"only {len(chosen)} turns could be measured; look at a place with more to see, and try again")
+    degrees, focal = _solve(chosen, view_width, fov_deg)
+    rng = np.random.default_rng(0)
+    again = [
+        _solve([chosen[i] for i in rng.integers(0, len(chosen), len(chosen))], view_width, fov_deg)[0]
+        for _ in range(40)
+    ]
+    low, high = np.percentile(again, (2.5, 97.5))
+    misses = np.concatenate([np.abs(_went(t, degrees, focal) - t.after) for t in chosen])
+    residual = float(np.median(misses))
+    if residual > 0.02 * view_width:
+        raise UserError(
+            f"the picture moves by {residual:.0f} pixels otherwise than a turn would: something else moved it "
+            "(walking, a menu, mouse acceleration); keep still and try again"
+        )
+    fov = 2 * math.degrees(math.atan(view_width / 2 / focal))
+    return Calibration(
+        degrees,
+        float(low),
+        float(high),
+        fov,
+        fov_deg is None,
+        len(chosen),
+        sum(len(t.before) for t in chosen),
+        residual,
+    )
+
+
+def _went(turn: Turn, degrees: float, focal: float) -> NDArray[np.float64]:
+    angle = np.arctan(turn.before / focal) - math.radians(degrees * turn.counts)
+    return focal * np.tan(np.clip(angle, -1.5, 1.5))
+
+
+def _solve(turns: Sequence[Turn], view_width: float, fov_deg: float | None) -> tuple[float, float]:
+    from scipy.optimize import least_squares
+
+    known = None if fov_deg is None else view_width / 2 / math.tan(math.radians(fov_deg) / 2)
+    focal = known or view_width / 2
+    slope = float(np.median([-turn.shift_px / turn.counts for turn in turns]))
+    start = [math.degrees(slope / focal), *([] if known else [1.0])]
+
+    def misses(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        f = known or focal * values[1]
+        return np.concatenate([_went(turn, float(values[0]), float(f)) - turn.after for turn in turns])
+
+    scale = [abs(start[0]) or 1.0, *([] if known else [1.0])]
+    solved = least_squares(misses, start, x_scale=scale, loss="soft_l1", f_scale=0.5)
+    return float(solved.x[0]), known or float(focal * solved.x[1])
