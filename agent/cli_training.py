@@ -9,15 +9,18 @@ import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from agent.cli_console import JsonOption, PluginOption, check_writable, counter, out, progress
+from agent.cli_console import JsonOption, PluginOption, check_writable, counter, err, out, progress
 from agent.errors import UserError
 from agent.files import write_atomically
 from agent.profile import find_profile, load_profile
+
+if TYPE_CHECKING:
+    from training.fit import Epoch
 
 
 def collect(
@@ -74,7 +77,7 @@ def train(
     rate: Annotated[float, typer.Option(min=1e-7, max=1, help="The highest learning rate (AdamW).")] = 1e-3,
     mosaic: Annotated[float, typer.Option(min=0, max=1, help="How many pictures are four in one.")] = 0.5,
     half: Annotated[bool, typer.Option("--half", help="Compute in bfloat16: on a card.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that make pictures.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Threads, or above 4 processes, that make pictures.")] = 2,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
     json_file: JsonOption = None,
     curves: Annotated[Path | None, typer.Option("--curves", help="Draw loss and AP50 to this PNG.")] = None,
@@ -109,7 +112,7 @@ def train(
     part = to.parent / f".{to.name}.training"
     try:
         with progress() as tell:
-            files, history = run(job, plan, records, scored, measured, part, tell)
+            files, history = run(job, plan, records, scored, measured, part, tell, _epoch)
     except KeyboardInterrupt:
         raise UserError(f"interrupted; the same command goes on where it stopped ({part})") from None
     from conversion.bundle import make_bundle
@@ -130,6 +133,14 @@ def train(
         shutil.rmtree(part)
     except OSError as error:
         raise ModelError(f"{part}: cannot be removed: {error.strerror}") from error
+
+
+def _epoch(epoch: Epoch) -> None:
+    err.print(
+        f"epoch {epoch.epoch}: loss {epoch.loss:.2f} (box {epoch.box:.2f}, objectness {epoch.objectness:.2f}, classes "
+        f"{epoch.classes:.2f}), AP50 {epoch.ap50:.1f}, AP {epoch.ap:.1f}",
+        soft_wrap=True,
+    )
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -5,16 +5,15 @@ After every epoch all of it is written down, so that a training which was cut of
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import keras
 import numpy as np
 from keras import ops
@@ -25,6 +24,7 @@ from engine.darknet import Network, Weights, random_weights, write_weights
 from engine.errors import ModelError
 from engine.files import write
 from engine.network import build_untrained, load, unload
+from training.feed import Arrays, Feed, Make
 from training.loss import HeadLoss
 from training.samples import Augment, Batches, Picture
 from training.targets import assign
@@ -32,8 +32,6 @@ from training.targets import assign
 CONFIDENCE, NMS = 0.005, 0.45
 """How boxes are found for scoring; the figures are COCO's."""
 SCORED_AT_ONCE = 16
-FEW_WORKERS = 4
-"""Up to so many, pictures are made by threads; more are processes."""
 
 Measure = Callable[[Sequence[Rows], Sequence[Picture]], tuple[float, float]]
 """AP and AP50, points, of what was found in pictures."""
@@ -83,34 +81,61 @@ def fit(
     plan: Plan,
     folder: Path,
     progress: Progress,
+    done: Callable[[Epoch], None],
 ) -> list[Epoch]:
     """Train; leave `best.weights` (of the moving average), `last.weights` and `history.json` in a folder.
 
     A training that was cut off in this folder goes on after its last whole epoch. Call `training.backend.choose` first.
 
     :param start: the weights to begin with; None begins with random ones.
+    :param done: called after each epoch, those of an earlier call that was cut off not among them.
     :raises ModelError: the folder holds another training, cannot be written, or the loss is no number any more.
     """
+    size = (network.width, network.height)
+    batches = Batches(pictures, size, plan.batch, plan.augment, plan.seed)
+    with contextlib.closing(Feed(_maker(batches, network), len(batches), plan.workers)) as feed:
+        return _fit(network, start, held_out, measure, plan, folder, progress, done, feed, len(batches))
+
+
+def _maker(batches: Batches, network: Network) -> Make:
+    def make(epoch: int, index: int, mosaic: bool) -> Arrays:
+        images, pictures = batches.get(epoch, index, mosaic)
+        targets, boxes = assign(network, pictures)
+        return [images, *targets, boxes]
+
+    return make
+
+
+def _fit(
+    network: Network,
+    start: Weights | None,
+    held_out: Sequence[Picture],
+    measure: Measure,
+    plan: Plan,
+    folder: Path,
+    progress: Progress,
+    done: Callable[[Epoch], None],
+    feed: Feed,
+    steps: int,
+) -> list[Epoch]:
     keras.utils.set_random_seed(plan.seed)
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if plan.half else "float32")
     model = Trainable(network)
     load(model.body, network, start or first_weights(network, plan.seed))
-    size = (network.width, network.height)
-    data = _Data(Batches(pictures, size, plan.batch, plan.augment, plan.seed), network, plan.workers)
-    steps = len(data)
     optimizer = _optimizer(plan, steps)
     jit = False if keras.backend.backend() == "tensorflow" else "auto"
     model.compile(optimizer=optimizer, jit_compile=jit)
     optimizer.build(model.trainable_variables)
     history = _resume(folder, plan, network, model, optimizer)
     for epoch in range(len(history), plan.epochs):
-        data.epoch, data.mosaic = epoch, epoch < plan.epochs * (1 - plan.plain)
         best = max((e.ap50 for e in history), default=-1.0)
         said = f"epoch {epoch + 1} of {plan.epochs}" + (
             f", loss {history[-1].loss:.2f}, AP50 {history[-1].ap50:.1f} (best {best:.1f})" if history else ""
         )
         tell = _Tell(lambda done, said=said: progress(said, done, steps))  # type: ignore[misc]
-        logs = model.fit(data, verbose=0, shuffle=False, callbacks=[tell]).history
+        fed = feed.epoch(epoch, epoch < plan.epochs * (1 - plan.plain))
+        data = ((images, tuple(targets)) for images, *targets in fed)
+        logs = model.fit(data, verbose=0, steps_per_epoch=steps, callbacks=[tell]).history
         loss = float(logs["loss"][-1])
         if not math.isfinite(loss):
             raise ModelError(f"the loss is no number any more in epoch {epoch + 1}; use a lower --rate")
@@ -126,6 +151,7 @@ def fit(
         for variable, value in zip(model.trainable_variables, current, strict=True):
             variable.assign(value)
         _save(folder, plan, network, model, optimizer, history)
+        done(history[-1])
     return history
 
 
@@ -160,29 +186,6 @@ class Trainable(keras.Model):  # type: ignore[misc]
         """Return the metrics that the loss kept."""
         del x, y, y_pred, sample_weight
         return self.get_metrics_result()
-
-
-class _Data(keras.utils.PyDataset):  # type: ignore[misc]
-    """The batches of the epoch that is set."""
-
-    def __init__(self, batches: Batches, network: Network, workers: int) -> None:
-        # Many threads wait for each other in Python; forked processes share the pictures and do not.
-        processes = workers > FEW_WORKERS and sys.platform == "linux"
-        if processes:
-            cv2.setNumThreads(1)  # its threads do not survive a fork
-        super().__init__(workers=workers, use_multiprocessing=processes, max_queue_size=2 * workers)
-        self._batches = batches
-        self._network = network
-        self.epoch = 0
-        self.mosaic = True
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __getitem__(self, index: int) -> Any:
-        images, pictures = self._batches.get(self.epoch, index, self.mosaic)
-        targets, boxes = assign(self._network, pictures)
-        return images, (*targets, boxes)
 
 
 class _Tell(keras.callbacks.Callback):  # type: ignore[misc]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ def run(
     measure: Measure,
     folder: Path,
     progress: Progress,
+    done: Callable[[Epoch], None],
 ) -> tuple[ModelFiles, list[Epoch]]:
     """Train; return the files of the best network, and the history.
 
@@ -57,7 +58,7 @@ def run(
     except OSError as error:
         raise ModelError(f"{folder}: cannot be made: {error.strerror}") from error
     write(folder / "network.cfg", text.encode())
-    history = fit(network, start, pictures, held_out, measure, plan, folder, progress)
+    history = fit(network, start, pictures, held_out, measure, plan, folder, progress, done)
     return ModelFiles(folder / "network.cfg", folder / "best.weights", job.names), history
 
 
