@@ -129,7 +129,7 @@ def calibrate(
 
     Stand still in a place with something to see, and let nothing else move the mouse.
     """
-    from evaluation.calibrate import Turner, fit, turning
+    from evaluation.calibrate import Turner, blind, fit, turning
 
     check_writable(json_file)
     loaded = load_profile(find_profile(profile), plugin or [])
@@ -150,9 +150,9 @@ def calibrate(
                 window.begin()
                 return turning(parts, context, turner)
 
-            result = play(loaded, options, change=change)
+            result = play(blind(loaded), options, change=change)
     else:
-        result = play(loaded, options, change=lambda parts, context: turning(parts, context, turner))
+        result = play(blind(loaded), options, change=lambda parts, context: turning(parts, context, turner))
     if result.error is not None:
         raise result.error
     if not turner.done or turner.problem:

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.errors import UserError
-from agent.hookspecs import Context
+from agent.hookspecs import Context, Maker, NoSettings
 from agent.loop import Parts
+from agent.profile import Choice, LoadedProfile
 from agent.roles import Capture
 from agent.types import IDLE, Action, Detections, Frame, Target
 
@@ -75,7 +76,8 @@ class Turner:
         self._before: NDArray[np.uint8] | None = None
         self._counts = FIRST_COUNTS
         self._wait_ns = 0
-        self._shift = 0.0
+        self._radians = 0.0
+        """What a count turns, as far as is known yet."""
         self._left: list[int] | None = None
         self.turns: list[Turn] = []
         self.problem = ""
@@ -97,50 +99,59 @@ class Turner:
 
     def _took(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
         """Take in what the last turn did; set the next one, or return False when there is none."""
-        middle = self._crosshair * before.shape[1]
-        start, end = follow(before, after, self._shift)
+        middle, focal = self._crosshair * before.shape[1], before.shape[1] / 2
+        start, end = follow(before, after, self._radians * self._counts, middle, focal)
         if len(start) >= LEAST_POINTS:
-            self.turns.append(Turn(self._counts, start - middle, end - middle))
+            self.turns.append(Turn(self._counts, start, end))
+            angles = np.arctan(start / focal) - np.arctan(end / focal)
+            self._radians = float(np.median(angles)) / self._counts
         if self._left is None:
             return self._probe(len(start), before.shape[1])
         if not self._left:
             return False
-        self._shift *= self._left[0] / self._counts
         self._counts = self._left.pop(0)
         return True
 
     def _probe(self, points: int, width: int) -> bool:
-        """Double the turn until the shift is large enough to measure; what is small is followed without a guess."""
+        """Double the turn until the shift is large enough to measure; the smallest is followed without a guess."""
         if points < LEAST_POINTS:
             self.problem = (
                 f"the picture has {points} points to follow, too few: look at a place with more to see, and keep still"
             )
             return False
-        self._shift = self.turns[-1].shift_px
-        if abs(self._shift) >= WANTED_SHIFT * width / 2:
-            self._left = [-self._counts, self._counts] * (REPEATS // 2)
-            self._shift, self._counts = -self._shift, -self._counts
-            self._left.pop(0)
+        shift = self.turns[-1].shift_px
+        if abs(shift) >= WANTED_SHIFT * width / 2:
+            self._left = [self._counts, -self._counts] * (REPEATS // 2)
+            self._counts = -self._counts
             return True
         if self._counts * 2 > MOST_COUNTS:
             self.problem = (
-                f"turning by {self._counts} counts moves the picture by {abs(self._shift):.1f} pixels: the game does "
-                "not take the mouse's motion (is its window in front, and does it play?)"
+                f"turning by {self._counts} counts moves the picture by {abs(shift):.1f} pixels: the game does not "
+                "take the mouse's motion (is its window in front, and does it play?)"
             )
             return False
-        self._shift *= 2
         self._counts *= 2
         return True
 
 
-class Blind:
-    """A detector that looks for nothing."""
+class _Blind:
+    """A detector that looks for nothing, and a selection that picks nothing."""
 
     names: tuple[str, ...] = ()
 
     def detect(self, frame: Frame) -> Detections:
         """Return nothing."""
         return Detections.empty()
+
+    def select(self, detections: Detections, frame: Frame) -> Target | None:
+        """Return nothing."""
+        return None
+
+
+def blind(loaded: LoadedProfile) -> LoadedProfile:
+    """Return a profile that needs no model."""
+    choice = Choice(Maker("blind", lambda settings, context: _Blind()), NoSettings())
+    return replace(loaded, detector=choice, selection=choice)
 
 
 class _Until:
@@ -156,27 +167,42 @@ class _Until:
 
 
 def turning(parts: Parts, context: Context, turner: Turner) -> Parts:
-    """Return a run's parts with the turner in the place of eyes and hand; the interlock stays where it is."""
-    return replace(parts, capture=_Until(parts.capture, turner), detector=Blind(), controller=turner)
+    """Return a run's parts with the turner as the hand; the interlock stays where it is."""
+    return replace(parts, capture=_Until(parts.capture, turner), controller=turner)
 
 
 def follow(
-    before: NDArray[np.uint8], after: NDArray[np.uint8], guess_px: float
+    before: NDArray[np.uint8], after: NDArray[np.uint8], turned: float, middle: float, focal: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the x of points before and after, pixels, followed by Lucas and Kanade's method in pyramids.
+    """Return the x of points before and after, pixels from the middle, followed by Lucas and Kanade's method.
 
-    :param guess_px: by how much the picture may have moved.
+    :param turned: by what angle the view may have turned, radians. What it would look like then is compared with what
+        it does look like: patterns repeat, and what is near the edges is stretched.
     """
-    found: Any = cv2.goodFeaturesToTrack(before, POINTS, 0.01, 6)
+    height, width = before.shape
+    x, y = np.meshgrid(np.arange(width) - middle, np.arange(height) - height / 2)
+    depth = focal * math.cos(turned) - x * math.sin(turned)
+    source_x = focal * (x * math.cos(turned) + focal * math.sin(turned)) / depth + middle
+    source_y = focal * y / depth + height / 2
+    expected = cv2.remap(
+        before,
+        source_x.astype(np.float32),
+        source_y.astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+    )
+    inside = (source_x > 0) & (source_x < width - 1) & (source_y > 0) & (source_y < height - 1) & (depth > 0)
+    mask = cv2.erode(inside.astype(np.uint8), np.ones((15, 15), np.uint8), borderValue=0)
+    found: Any = cv2.goodFeaturesToTrack(expected, POINTS, 0.01, 6, mask=mask)
     if found is None:
         return np.empty(0), np.empty(0)
-    window: dict[str, Any] = {"winSize": (21, 21), "maxLevel": 3, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
-    guess = found + np.array((guess_px, 0), np.float32)
-    there, seen, _ = cv2.calcOpticalFlowPyrLK(before, after, found, guess.copy(), **window)
-    back, seen_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, found.copy(), **window)
+    window: dict[str, Any] = {"winSize": (21, 21), "maxLevel": 2}
+    there, seen, _ = cv2.calcOpticalFlowPyrLK(expected, after, found, None, **window)
+    back, seen_back, _ = cv2.calcOpticalFlowPyrLK(after, expected, there, None, **window)
     good = (seen & seen_back).ravel() == 1
     good &= np.abs(back - found).max(axis=2).ravel() < BACK_AND_FORTH_PX
-    return found[good, 0, 0].astype(np.float64), there[good, 0, 0].astype(np.float64)
+    start = went(found[good, 0, 0].astype(np.float64) - middle, -turned, focal)
+    return start, there[good, 0, 0].astype(np.float64) - middle
 
 
 def fit(turns: Sequence[Turn], view_width: float, fov_deg: float | None) -> Calibration:
@@ -185,7 +211,7 @@ def fit(turns: Sequence[Turn], view_width: float, fov_deg: float | None) -> Cali
     :param view_width: of the whole view, pixels; the field of view spans it.
     :raises UserError: the turns do not agree with each other.
     """
-    chosen = [turn for turn in turns if abs(turn.shift_px) >= LEAST_SHIFT_PX]
+    chosen = _agreeing([turn for turn in turns if abs(turn.shift_px) >= LEAST_SHIFT_PX], view_width, fov_deg)
     if len(chosen) < REPEATS // 2:
         raise UserError(f"only {len(chosen)} turns could be measured; look at a place with more to see, and try again")
     degrees, focal = _solve(chosen, view_width, fov_deg)
@@ -195,7 +221,7 @@ def fit(turns: Sequence[Turn], view_width: float, fov_deg: float | None) -> Cali
         for _ in range(40)
     ]
     low, high = np.percentile(again, (2.5, 97.5))
-    misses = np.concatenate([np.abs(_went(t, degrees, focal) - t.after) for t in chosen])
+    misses = np.concatenate([np.abs(went(t.before, math.radians(degrees * t.counts), focal) - t.after) for t in chosen])
     residual = float(np.median(misses))
     if residual > 0.02 * view_width:
         raise UserError(
@@ -215,9 +241,24 @@ def fit(turns: Sequence[Turn], view_width: float, fov_deg: float | None) -> Cali
     )
 
 
-def _went(turn: Turn, degrees: float, focal: float) -> NDArray[np.float64]:
-    angle = np.arctan(turn.before / focal) - math.radians(degrees * turn.counts)
-    return focal * np.tan(np.clip(angle, -1.5, 1.5))
+def _agreeing(turns: Sequence[Turn], view_width: float, fov_deg: float | None) -> list[Turn]:
+    """Return the turns without the points that went elsewhere: monsters, one's own weapon, wrong matches."""
+    kept = list(turns)
+    for limit_px in (16.0, 4.0, 2.0):
+        if not kept:
+            return []
+        degrees, focal = _solve(kept, view_width, fov_deg)
+        kept = []
+        for turn in turns:
+            near = np.abs(went(turn.before, math.radians(degrees * turn.counts), focal) - turn.after) < limit_px
+            if near.sum() >= LEAST_POINTS:
+                kept.append(Turn(turn.counts, turn.before[near], turn.after[near]))
+    return kept
+
+
+def went(x: NDArray[np.float64], turned: float, focal: float) -> NDArray[np.float64]:
+    """Return where points at x, pixels from the middle, go when the view turns right by an angle, radians."""
+    return focal * np.tan(np.clip(np.arctan(x / focal) - turned, -1.5, 1.5))
 
 
 def _solve(turns: Sequence[Turn], view_width: float, fov_deg: float | None) -> tuple[float, float]:
@@ -230,7 +271,9 @@ def _solve(turns: Sequence[Turn], view_width: float, fov_deg: float | None) -> t
 
     def misses(values: NDArray[np.float64]) -> NDArray[np.float64]:
         f = known or focal * values[1]
-        return np.concatenate([_went(turn, float(values[0]), float(f)) - turn.after for turn in turns])
+        return np.concatenate(
+            [went(turn.before, math.radians(values[0] * turn.counts), float(f)) - turn.after for turn in turns]
+        )
 
     scale = [abs(start[0]) or 1.0, *([] if known else [1.0])]
     solved = least_squares(misses, start, x_scale=scale, loss="soft_l1", f_scale=0.5)
