@@ -36,6 +36,9 @@ def arena(
     engine: Annotated[str | None, typer.Option(help="The detector's engine, in place of the profile's.")] = None,
     precision: Annotated[str | None, typer.Option(help="The detector's precision, in place of the profile's.")] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="Episodes at a time; the processor's cores.")] = None,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Play on a Ray cluster; `local` starts Ray on this machine.")
+    ] = None,
     picture: Annotated[Path | None, typer.Option("--out", help="Draw kills and aim error to this PNG.")] = None,
     markdown_file: Annotated[Path | None, typer.Option("--markdown", help="Write the table as Markdown.")] = None,
     json_file: JsonOption = None,
@@ -43,6 +46,7 @@ def arena(
 ) -> None:
     """Play a profile's game many times and score it: kills, hits a shot, aim error, each with a 95 % interval."""
     from evaluation import arena as playing
+    from evaluation import cluster as on
 
     for path in (picture, markdown_file, json_file):
         check_writable(path)
@@ -59,6 +63,8 @@ def arena(
     names: list[str | None] = [name.strip() for name in scenarios.split(",")] if scenarios else [None]
     plugins = tuple(plugin or ())
     detector = playing.changed(loaded, loaded.detector, "arena", **dict(settings))
+    if cluster is not None:
+        on.check(cluster, [playing.Trial(path, plugins, "agent", None, seed)])
     prepare(detector, plain_context(path.resolve().parent))  # once, not in every process that plays
     trials = [
         playing.Trial(path.resolve(), plugins, who, scenario, seed + i, delay, jitter, drop, noise, settings)
@@ -68,7 +74,8 @@ def arena(
         for i in range(episodes)
     ]
     with progress() as tell:
-        scores = playing.arena(trials, processes, counter(tell, "episodes", len(trials)))
+        count = counter(tell, "episodes", len(trials))
+        scores = playing.arena(trials, processes, count) if cluster is None else on.play_on(cluster, trials, count)
     table = playing.rows(trials, scores)
     _show(table, len(delays) > 1)
     if json_file is not None:

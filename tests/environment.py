@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 MARK = "RETICLE_TESTS_HANDED_OVER"
-EXTRAS = {"tensorflow": "tensorflow", "onnx": "onnxruntime"} | (
+EXTRAS = {"tensorflow": "tensorflow", "train": "tensorboardX", "onnx": "onnxruntime", "cluster": "ray"} | (
     {} if sys.platform == "darwin" else {"trt-rtx": "tensorrt_rtx_bindings"}
 )
 

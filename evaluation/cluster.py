@@ -1,0 +1,88 @@
+"""Playing the arena's episodes on a Ray cluster, or on this machine's processors by the same way."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from agent.errors import UserError
+from evaluation.arena import Score, Trial, run_trial
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCAL = "local"
+NOT_SENT = [".git", ".venv", "runs", ".*_cache", "**/__pycache__"]
+
+
+def play_on(address: str, trials: Sequence[Trial], done: Callable[[], None]) -> list[Score]:
+    """Play trials as tasks of a cluster; the scores come in the order of the trials.
+
+    :param address: `local` starts Ray here for as long as this takes; else a cluster's address, such as host:6379 or
+        ray://host:10001. Its machines get this project's files, and need its packages.
+    :raises UserError: Ray is not installed, the cluster cannot be reached, or an episode cannot be played.
+    """
+    check(address, trials)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves the user's machines unasked
+    if address == LOCAL:
+        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # the workers have this environment already
+    import ray
+
+    kept: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address == LOCAL:
+            ray.init(num_cpus=os.cpu_count(), **kept)
+        else:
+            ray.init(address=address, runtime_env={"working_dir": str(ROOT), "excludes": NOT_SENT}, **kept)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"the Ray cluster {address} cannot be reached: {said}") from error
+    try:
+        return _played(ray, trials if address == LOCAL else [_portable(trial) for trial in trials], done)
+    finally:
+        ray.shutdown()
+
+
+def check(address: str, trials: Sequence[Trial]) -> None:
+    """See whether it can be played there.
+
+    :raises UserError: Ray is not installed, or the profile is none that travels.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise UserError(
+            "--cluster needs Ray, which is not installed: start with `uv run --extra cluster agent.py arena ...`, or "
+            "leave --cluster out to play in processes of this machine"
+        )
+    if address != LOCAL:
+        for path in {path for trial in trials for path in (trial.profile, *trial.plugins)}:
+            if not path.resolve().is_relative_to(ROOT):
+                raise UserError(f"{path}: a cluster gets the files of {ROOT}, and this is outside; move it there")
+
+
+def _portable(trial: Trial) -> Trial:
+    """Return a trial whose files are named as they lie in the project."""
+    plugins = tuple(path.resolve().relative_to(ROOT) for path in trial.plugins)
+    return replace(trial, profile=trial.profile.resolve().relative_to(ROOT), plugins=plugins)
+
+
+def _played(ray: Any, trials: Sequence[Trial], done: Callable[[], None]) -> list[Score]:
+    play = ray.remote(num_cpus=1, max_retries=1)(run_trial)
+    tasks = [play.remote(trial) for trial in trials]
+    waiting = list(tasks)
+    try:
+        while waiting:
+            finished, waiting = ray.wait(waiting)
+            for task in finished:
+                ray.get(task)  # the first that failed ends it all
+                done()
+        scores: list[Score] = ray.get(tasks)
+        return scores
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise UserError(str(error.cause)) from error
+        raise
+    except ray.exceptions.RayError as error:
+        raise UserError(f"the cluster lost an episode: {str(error).splitlines()[0]}") from error
