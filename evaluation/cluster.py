@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from evaluation.arena import Score, Trial, run_trial
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = "local"
-NOT_SENT = [".git", ".venv", "runs", ".*_cache", "**/__pycache__"]
+TOKEN = Path.home() / ".ray" / "auth_token"
+NOT_SENT = ["/.git", "/.venv", "/.whl", "/runs", ".*_cache", "__pycache__"]
 
 
 def play_on(address: str, trials: Sequence[Trial], done: Callable[[], None]) -> list[Score]:
@@ -27,8 +29,13 @@ def play_on(address: str, trials: Sequence[Trial], done: Callable[[], None]) -> 
     """
     check(address, trials)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves the user's machines unasked
-    if address == LOCAL:
-        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # the workers have this environment already
+    # Started by uv, Ray would have uv make an environment anew for every worker.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("RAY_RUNTIME_ENV_IGNORE_GITIGNORE", "1")  # models that git does not keep travel too
+    if address != LOCAL:
+        _reach(address)
+        if os.environ.get("RAY_AUTH_TOKEN") or TOKEN.is_file():  # `ray start` asks for it, `ray.init` does not give it
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
     kept: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
@@ -44,6 +51,21 @@ def play_on(address: str, trials: Sequence[Trial], done: Callable[[], None]) -> 
         return _played(ray, trials if address == LOCAL else [_portable(trial) for trial in trials], done)
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """See that somebody listens there: Ray itself tries for minutes.
+
+    :raises UserError: nobody does, or it is no address.
+    """
+    place = address.removeprefix("ray://")
+    host, _, port = place.rpartition(":")
+    if not host or not port.isdigit():
+        raise UserError(f'--cluster is "{address}"; give host:port, ray://host:port, or local')
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise UserError(f"the Ray cluster {address} cannot be reached: {error.strerror or error}") from error
 
 
 def check(address: str, trials: Sequence[Trial]) -> None:
