@@ -5,6 +5,7 @@ It reaches conversion, evaluation and training, and that when called.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from dataclasses import asdict
@@ -17,31 +18,55 @@ from rich.table import Table
 from agent.cli_console import JsonOption, PluginOption, check_writable, counter, err, out, progress
 from agent.errors import UserError
 from agent.files import write_atomically
-from agent.profile import find_profile, load_profile
+from agent.profile import LoadedProfile, find_profile, load_profile
+from agent.session import Options
 
 if TYPE_CHECKING:
     from training.fit import Epoch
 
 
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
 def collect(
-    profile: Annotated[str, typer.Option("--profile", "-p", help="A profile whose capture knows the truth.")],
-    to: Annotated[Path, typer.Option("--out", help="The data set's folder: images, instances.json, card.json.")],
+    profile: Annotated[
+        str, typer.Option("--profile", "-p", help="A profile whose capture knows the truth; any with --autolabel.")
+    ],
+    to: Annotated[Path, typer.Option("--out", help="The data set's folder, which is made.")],
     frames: Annotated[int, typer.Option(min=1, help="How many frames to keep.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Draws the scenes.")] = 0,
     held_out: Annotated[bool, typer.Option("--held-out", help="Scenes that training never sees: for scoring.")] = False,
     picture: Annotated[Path | None, typer.Option("--sheet", help="Draw a contact sheet to this PNG.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--autolabel", metavar="MODEL", help="Watch your own game, and label its frames by this model."),
+    ] = None,
+    form: Annotated[str, typer.Option(help="With --autolabel: voc (XML) or yolo (text).")] = "voc",
+    every: Annotated[
+        float, typer.Option("--every-s", min=0, max=3600, help="With --autolabel: seconds between frames.")
+    ] = 0.5,
+    footage: Annotated[
+        Path | None, typer.Option(help="With --autolabel: take the frames of this video or folder.")
+    ] = None,
     plugin: PluginOption = None,
 ) -> None:
-    """Play many scenes of a game and write frames with their ground truth as a data set in COCO's form."""
+    """Collect a data set: from many scenes of a game that tells its truth, or from the screen, labelled by a model.
+
+    The first is in COCO's form. The second is for correction: images/ and labels/ (VOC's XML or YOLO's text), which any
+    labelling tool opens and `train` takes.
+    """
     from evaluation.collect import collect as collecting
     from evaluation.collect import sheet
 
     loaded = load_profile(find_profile(profile), plugin or [])
+    if model is not None:
+        _autolabel(loaded, model, form, frames, every, Options(footage=footage), to)
+        return
     maker = loaded.capture.maker
     if maker.collect is None:
         raise UserError(
             f'{loaded.path}: the capture "{maker.name}" does not know what its frames show, so it gives no data set; '
-            "use a profile whose capture does, such as doom.yaml"
+            "use a profile whose capture does, such as doom.yaml, or label by a model (--autolabel MODEL)"
         )
     with progress() as tell:
         count = counter(tell, "frames", frames)
@@ -53,6 +78,22 @@ def collect(
         table.add_row(name, str(boxes))
     out.print(table)
     out.print(f"{to}: {card['frames']} frames of {len(card['scenes'])} scenes", soft_wrap=True)
+
+
+def _autolabel(
+    loaded: LoadedProfile, model: str, form: str, frames: int, every: float, options: Options, to: Path
+) -> None:
+    from evaluation.autolabel import FORMS, autolabel
+
+    if form not in FORMS:
+        raise UserError(f'--form is "{form}"; choose {" or ".join(FORMS)}')
+    with progress() as tell:
+        kept, result = autolabel(loaded, model, form, frames, every, options, to, counter(tell, "frames", frames))
+    table = Table("class", "boxes")
+    for name, boxes in kept.boxes.most_common():
+        table.add_row(name, str(boxes))
+    out.print(table)
+    out.print(f"{to}: {kept.frames} frames ({result.ended}); correct the labels before training", soft_wrap=True)
 
 
 def train(
@@ -81,6 +122,13 @@ def train(
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 0,
     json_file: JsonOption = None,
     curves: Annotated[Path | None, typer.Option("--curves", help="Draw loss and AP50 to this PNG.")] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write loss and AP for TensorBoard there (extra train).")
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option("--convert", help="Then make its graphs: fp32, fp16, or int8, calibrated on the data's pictures."),
+    ] = None,
 ) -> None:
     """Train a network on a data set; interrupted, the same command goes on after the last whole epoch."""
     from engine.errors import ModelError
@@ -89,6 +137,8 @@ def train(
 
     check_writable(json_file)
     check_writable(curves)
+    if precision is not None and precision not in PRECISIONS:
+        raise UserError(f'--convert is "{precision}"; choose {", ".join(PRECISIONS)}')
     side = _size(size)
     wanted = tuple(part.strip() for part in classes.split(",")) if classes else None
     records, scored, listed = cases(data, val, names, wanted)
@@ -100,6 +150,7 @@ def train(
     from training import backend
 
     backend.choose()
+    from training.board import Board
     from training.curves import draw
     from training.fit import Plan
     from training.job import Job, run
@@ -110,9 +161,16 @@ def train(
         epochs=epochs, batch=batch, rate=rate, half=half, workers=workers, seed=seed, augment=Augment(mosaic=mosaic)
     )
     part = to.parent / f".{to.name}.training"
+
+    def done(epoch: Epoch) -> None:
+        _epoch(epoch)
+        if board is not None:
+            board.add(epoch)
+
     try:
-        with progress() as tell:
-            files, history = run(job, plan, records, scored, measured, part, tell, _epoch)
+        with contextlib.ExitStack() as stack:
+            board = stack.enter_context(contextlib.closing(Board(tensorboard))) if tensorboard is not None else None
+            files, history = run(job, plan, records, scored, measured, part, stack.enter_context(progress()), done)
     except KeyboardInterrupt:
         raise UserError(f"interrupted; the same command goes on where it stopped ({part})") from None
     from conversion.bundle import make_bundle
@@ -129,10 +187,28 @@ def train(
         f"{len(history)}, on {len(scored)} pictures held out",
         soft_wrap=True,
     )
+    if precision is not None:
+        _convert(str(bundle), precision, data / "images")
     try:
         shutil.rmtree(part)
     except OSError as error:
         raise ModelError(f"{part}: cannot be removed: {error.strerror}") from error
+
+
+def _convert(bundle: str, precision: str, pictures: Path) -> None:
+    from conversion.convert import Request, convert
+    from engine.models import find
+
+    folder = Path(bundle)
+    with progress() as tell:
+        request = Request(
+            find(bundle),
+            folder,
+            precision,  # type: ignore[arg-type]
+            calibrate=pictures if precision == "int8" else None,
+        )
+        convert(request, tell)
+    out.print(f"{bundle}: its graphs are ready at {precision}", soft_wrap=True)
 
 
 def _epoch(epoch: Epoch) -> None:

@@ -21,8 +21,8 @@ from agent.errors import UserError
 from agent.hookspecs import Context, Maker, NoSettings
 from agent.loop import Parts
 from agent.profile import Choice, LoadedProfile
-from agent.roles import Capture
 from agent.types import IDLE, Action, Detections, Frame, Target
+from evaluation.parts import Until
 
 FIRST_COUNTS = 2
 MOST_COUNTS = 8192
@@ -154,21 +154,9 @@ def blind(loaded: LoadedProfile) -> LoadedProfile:
     return replace(loaded, detector=choice, selection=choice)
 
 
-class _Until:
-    """A capture that has no more frames once the turner is done."""
-
-    def __init__(self, capture: Capture, turner: Turner) -> None:
-        self._grab = capture.grab
-        self._turner = turner
-
-    def grab(self) -> Frame | None:
-        """Return the next frame."""
-        return None if self._turner.done else self._grab()
-
-
 def turning(parts: Parts, context: Context, turner: Turner) -> Parts:
     """Return a run's parts with the turner as the hand; the interlock stays where it is."""
-    return replace(parts, capture=_Until(parts.capture, turner), controller=turner)
+    return replace(parts, capture=Until(parts.capture, lambda: turner.done), controller=turner)
 
 
 def follow(

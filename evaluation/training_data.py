@@ -57,6 +57,8 @@ def _records(data: Path, names: Sequence[str]) -> list[Annotated]:
 
 def _names(data: Path) -> tuple[str, ...]:
     labels = _labels(data)
+    if (data / "names.txt").is_file():
+        return read_names(data / "names.txt")
     if labels.is_file():
         try:
             categories = json.loads(labels.read_text(encoding="utf-8"))["categories"]

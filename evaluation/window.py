@@ -24,10 +24,10 @@ from agent.errors import UserError
 from agent.hookspecs import Context
 from agent.loop import Parts
 from agent.profile import LoadedProfile
-from agent.roles import Capture
 from agent.session import Options, Result, play
 from agent.types import Detections, Episode, Frame
 from evaluation.arena import RandomHand
+from evaluation.parts import Until
 
 AGENT = Path(__file__).resolve().parent.parent / "agent.py"
 START_S = 60.0
@@ -122,18 +122,6 @@ class _Oracle:
         return self._game.truth
 
 
-class _WhileItRuns:
-    """A capture that has no more frames once the game is over."""
-
-    def __init__(self, capture: Capture, game: Game) -> None:
-        self._grab = capture.grab
-        self._game = game
-
-    def grab(self) -> Frame | None:
-        """Return the next frame."""
-        return self._grab() if self._game.running else None
-
-
 def play_window(loaded: LoadedProfile, game: Game, options: Options, who: str, ready: Callable[[], object]) -> Result:
     """Play a game in its window by a profile; return the run's result with the game's episodes.
 
@@ -142,7 +130,7 @@ def play_window(loaded: LoadedProfile, game: Game, options: Options, who: str, r
     """
 
     def change(parts: Parts, context: Context) -> Parts:
-        parts = replace(parts, capture=_WhileItRuns(parts.capture, game))
+        parts = replace(parts, capture=Until(parts.capture, lambda: not game.running))
         if who == "oracle":
             parts = replace(parts, detector=_Oracle(game))
         elif who == "random":

@@ -93,7 +93,10 @@ def fit(
     """
     size = (network.width, network.height)
     batches = Batches(pictures, size, plan.batch, plan.augment, plan.seed)
-    with contextlib.closing(Feed(_maker(batches, network), len(batches), plan.workers)) as feed:
+    # Whatever is built afterwards in this process is built in float32.
+    with contextlib.ExitStack() as stack:
+        stack.callback(keras.mixed_precision.set_global_policy, "float32")
+        feed = stack.enter_context(contextlib.closing(Feed(_maker(batches, network), len(batches), plan.workers)))
         return _fit(network, start, held_out, measure, plan, folder, progress, done, feed, len(batches))
 
 

@@ -1,0 +1,174 @@
+"""Frames of one's own game from the screen, labelled by a model, to be corrected by hand and trained on."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.errors import UserError
+from agent.files import write_atomically
+from agent.hookspecs import Context
+from agent.loop import Parts
+from agent.profile import LoadedProfile, choose
+from agent.roles import Detector
+from agent.session import Options, Result, play
+from agent.types import Detections, Frame
+from evaluation.parts import Until
+
+FORMS = ("voc", "yolo")
+QUALITY = 95
+CHANGE = 3.0
+"""How much a frame differs from the last one kept, in grey values of its thumbnail, at the least."""
+
+
+@dataclass
+class Collection:
+    """What was kept so far."""
+
+    frames: int = 0
+    boxes: Counter[str] = field(default_factory=Counter)
+
+
+def autolabel(
+    loaded: LoadedProfile,
+    model: str,
+    form: str,
+    frames: int,
+    every_s: float,
+    options: Options,
+    out: Path,
+    done: Callable[[], None],
+) -> tuple[Collection, Result]:
+    """Watch by a profile's capture and write `out/images`, `out/labels` and `out/names.txt`; nothing is moved.
+
+    Ended early, what was kept is there; with nothing kept nothing is.
+
+    :param model: the bundle that labels; the profile's detector finds with it at its own confidence.
+    :param every_s: keep no two frames closer than this, and none that looks like the last one kept.
+    :raises UserError: `out` is there already or cannot be written, or the profile has no capture that can run.
+    """
+    if out.exists():
+        raise UserError(f"{out}: this exists already; choose another --out, or remove it")
+    maker = loaded.catalogue.with_duty("detector", "model")
+    kept = loaded.detector.settings.model_dump(exclude_unset=True) if loaded.detector.maker == maker else {}
+    detector = choose(loaded.catalogue, maker, "--autolabel", **{**kept, "model": model})
+    collection = Collection()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        for name in ("images", "labels"):
+            (part / name).mkdir()
+
+        def change(parts: Parts, context: Context) -> Parts:
+            write_atomically(part / "names.txt", "\n".join(parts.detector.names) + "\n")
+            eye = _Keeper(parts.detector, part, form, every_s, collection, done)
+            capture = Until(parts.capture, lambda: collection.frames >= frames)
+            return replace(parts, detector=eye, capture=capture)
+
+        result = play(replace(loaded, detector=detector, guards=(), observers=()), options, change=change)
+        if result.error is not None:
+            raise result.error
+        if not collection.frames:
+            raise UserError(f"no frame was kept ({result.ended})")
+        part.rename(out)
+        out.chmod(0o755)
+    except OSError as error:
+        raise UserError(f"{out}: the data set cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return collection, result
+
+
+class _Keeper:
+    """A detector that keeps frames with what it found, and tells the loop of none of it, so that nothing is done."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        folder: Path,
+        form: str,
+        every_s: float,
+        collection: Collection,
+        done: Callable[[], None],
+    ) -> None:
+        self.names = detector.names
+        self._detect = detector.detect
+        self._folder = folder
+        self._form = form
+        self._every_ns = int(every_s * 1e9)
+        self._collection = collection
+        self._done = done
+        self._next_ns = 0
+        self._last: NDArray[Any] | None = None
+
+    def detect(self, frame: Frame) -> Detections:
+        """Keep the frame if it is time and it is new."""
+        now = time.perf_counter_ns()
+        if now >= self._next_ns:
+            small = cv2.resize(frame.pixels[:, :, :3], (32, 24), interpolation=cv2.INTER_AREA).astype(np.int16)
+            if self._last is None or float(np.abs(small - self._last).mean()) > CHANGE:
+                self._last = small
+                self._next_ns = now + self._every_ns
+                self._keep(frame)
+        return Detections.empty()
+
+    def _keep(self, frame: Frame) -> None:
+        found = self._detect(frame)
+        stem = f"{self._collection.frames:06d}"
+        picture = np.ascontiguousarray(frame.pixels[:, :, :3])
+        coded, data = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
+        if not coded:
+            raise UserError(f"{stem}.jpg: the frame cannot be coded as JPEG")
+        (self._folder / "images" / f"{stem}.jpg").write_bytes(data.tobytes())
+        if self._form == "voc":
+            (self._folder / "labels" / f"{stem}.xml").write_bytes(voc(f"{stem}.jpg", frame, found, self.names))
+        else:
+            (self._folder / "labels" / f"{stem}.txt").write_text(yolo(frame, found), encoding="utf-8")
+        self._collection.frames += 1
+        self._collection.boxes.update(self.names[i] for i in found.class_id.tolist())
+        self._done()
+
+
+def voc(name: str, frame: Frame, found: Detections, names: tuple[str, ...]) -> bytes:
+    """Return a frame's boxes as PASCAL VOC's XML."""
+    root = ElementTree.Element("annotation")
+    ElementTree.SubElement(root, "filename").text = name
+    size = ElementTree.SubElement(root, "size")
+    for key, value in (("width", frame.width), ("height", frame.height), ("depth", 3)):
+        ElementTree.SubElement(size, key).text = str(value)
+    for box, kind in zip(_inside(frame, found), found.class_id.tolist(), strict=True):
+        item = ElementTree.SubElement(root, "object")
+        ElementTree.SubElement(item, "name").text = names[kind]
+        ElementTree.SubElement(item, "difficult").text = "0"
+        place = ElementTree.SubElement(item, "bndbox")
+        for key, edge in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True):
+            ElementTree.SubElement(place, key).text = f"{edge:.1f}"
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="utf-8")
+
+
+def yolo(frame: Frame, found: Detections) -> str:
+    """Return a frame's boxes as YOLO's text: class, centre and size as parts of the picture, a line each."""
+    lines = []
+    for (x1, y1, x2, y2), kind in zip(_inside(frame, found), found.class_id.tolist(), strict=True):
+        width, height = frame.width, frame.height
+        values = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
+        lines.append(f"{kind} " + " ".join(f"{value:.6f}" for value in values) + "\n")
+    return "".join(lines)
+
+
+def _inside(frame: Frame, found: Detections) -> list[list[float]]:
+    limit = np.array((frame.width, frame.height, frame.width, frame.height), np.float32)
+    boxes: list[list[float]] = np.clip(found.xyxy, 0, limit).tolist()
+    return boxes
