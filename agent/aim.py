@@ -44,6 +44,17 @@ class AimSettings(BaseModel):
         description="How far from the aim point counts as on the target, as a part of the box's half size.",
     )
 
+    def focal_px(self, width: float) -> float:
+        """Return the distance from the eye to the picture's plane, pixels of a frame of this width.
+
+        The picture is a plane, and its pixels are square: the same holds up and down.
+
+        :raises ValueError: the field of view is not known.
+        """
+        if self.fov_deg is None:
+            raise ValueError("the field of view is not known")
+        return (self.view_width_px or width) / 2 / math.tan(math.radians(self.fov_deg) / 2)
+
     @model_validator(mode="after")
     def _degrees_need_calibration(self) -> AimSettings:
         for name in ("search_deg", "fov_deg"):
@@ -93,9 +104,7 @@ class AimController:
             return 0.0
         if s.fov_deg is None or s.degrees_per_count is None:
             return s.gain * error_px
-        # The picture is a plane: f pixels from the eye to it, both axes alike (square pixels).
-        f = (s.view_width_px or frame.width) / 2 / math.tan(math.radians(s.fov_deg) / 2)
-        return s.gain * math.degrees(math.atan(error_px / f)) / s.degrees_per_count
+        return s.gain * math.degrees(math.atan(error_px / s.focal_px(frame.width))) / s.degrees_per_count
 
     def _whole(self, dx: float, dy: float) -> tuple[int, int]:
         limit = self._settings.max_counts

@@ -34,7 +34,9 @@ def arena(
     drop: Annotated[float, typer.Option(min=0, max=1, help="How many frames' detections are lost.")] = 0.0,
     noise: Annotated[float, typer.Option("--noise-px", min=0, help="Boxes are off by this, standard deviation.")] = 0.0,
     engine: Annotated[str | None, typer.Option(help="The detector's engine, in place of the profile's.")] = None,
-    precision: Annotated[str | None, typer.Option(help="The detector's precision, in place of the profile's.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="The detector's precision, in place of the profile's; several with commas.")
+    ] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="Episodes at a time; the processor's cores.")] = None,
     cluster: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Play on a Ray cluster; `local` starts Ray on this machine.")
@@ -59,17 +61,22 @@ def arena(
     if strange is not None:
         raise UserError(f'--baselines has "{strange}"; known are: {", ".join(BASELINES)}')
     delays = _delays(latency)
-    settings = tuple((k, v) for k, v in (("engine", engine), ("precision", precision)) if v is not None)
+    players = _players(engine, precision, asked)
     names: list[str | None] = [name.strip() for name in scenarios.split(",")] if scenarios else [None]
     plugins = tuple(plugin or ())
-    detector = playing.changed(loaded, loaded.detector, "arena", **dict(settings))
+    detectors = [
+        playing.changed(loaded, loaded.detector, "arena", **dict(settings))
+        for who, settings, _ in players
+        if who == "agent"
+    ]
     if cluster is not None:
         on.check(cluster, [playing.Trial(path, plugins, "agent", None, seed)])
-    prepare(detector, plain_context(path.resolve().parent))  # once, not in every process that plays
+    for detector in detectors:
+        prepare(detector, plain_context(path.resolve().parent))  # once, not in every process that plays
     trials = [
-        playing.Trial(path.resolve(), plugins, who, scenario, seed + i, delay, jitter, drop, noise, settings)
+        playing.Trial(path.resolve(), plugins, who, scenario, seed + i, delay, jitter, drop, noise, settings, name)
         for scenario in names
-        for who in ("agent", *asked)
+        for who, settings, name in players
         for delay in delays
         for i in range(episodes)
     ]
@@ -87,6 +94,21 @@ def arena(
         first = table[0]["scenario"]
         mine = [row for row in table if row["scenario"] == first]
         write_atomically(picture, playing.draw(mine, delays, f"{first}, {episodes} episodes, 95 % intervals"))
+
+
+Settings = tuple[tuple[str, str], ...]
+
+
+def _players(engine: str | None, precision: str | None, baselines: list[str]) -> list[tuple[str, Settings, str]]:
+    """Return who plays, the settings of his detector, and what tables call him."""
+    base: Settings = (("engine", engine),) if engine is not None else ()
+    if precision is None:
+        return [("agent", base, ""), *((who, (), "") for who in baselines)]
+    several = [part.strip() for part in precision.split(",")]
+    agents: list[tuple[str, Settings, str]] = [
+        ("agent", (*base, ("precision", part)), f"agent {part}" if len(several) > 1 else "") for part in several
+    ]
+    return [*agents, *((who, (), "") for who in baselines)]
 
 
 def _show(table: list[dict[str, Any]], with_delay: bool) -> None:

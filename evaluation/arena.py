@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import io
+import math
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
@@ -24,15 +25,20 @@ from agent.roles import Detector, Environment
 from agent.session import Options, play
 from agent.types import LEFT, Action, Detections, Frame, Target
 from evaluation.accuracy import overlaps
+from evaluation.aiming import Overshoot
 
 RESAMPLES = 2000
 TIC_S = 1 / 35
 """Seconds of one step of the game; in lock-step a frame is a step."""
-SHOWN = ("kills", "hits_per_shot", "first_hit_ms", "aim_error_px", "recall", "precision")
+SHOWN = ("kills", "hits_per_shot", "first_hit_ms", "aim_error_px", "overshoot_deg", "recall", "precision")
 """What the tables show of an episode's score."""
 MEASURES = (*SHOWN, "shots", "aim_error_p95_px")
 ON_TARGET = 0.5
 """IoU at which a detection counts as one of the truth."""
+
+
+Focal = Callable[[float], float]
+"""From a frame's width to the distance of its plane from the eye, both in pixels."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ class Trial:
     drop: float = 0.0
     noise_px: float = 0.0
     settings: tuple[tuple[str, Any], ...] = ()
+    name: str = ""
+    """What tables call the player; `who` by default."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,7 @@ class Score:
     first_hit_ms: float | None
     aim_error_px: float | None
     aim_error_p95_px: float | None
+    overshoot_deg: float | None
     recall: float | None
     precision: float | None
 
@@ -76,6 +85,7 @@ class Score:
 @dataclass
 class _Tally:
     errors: list[float] = field(default_factory=list)
+    overshoot: Overshoot = field(default_factory=Overshoot)
     truths: int = 0
     found: int = 0
     detections: int = 0
@@ -88,7 +98,15 @@ class _Spoiled:
     Late means that the loop gets the answer to an older frame; it is what a slow network or wire does.
     """
 
-    def __init__(self, detector: Detector, world: Environment, trial: Trial, tally: _Tally) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        world: Environment,
+        trial: Trial,
+        tally: _Tally,
+        focal: Callable[[float], float] | None,
+    ) -> None:
+        self._focal = focal
         self.names = detector.names
         self._detect = detector.detect
         self._world = world
@@ -123,11 +141,13 @@ class _Spoiled:
     def _aim(self, frame: Frame, truth: Detections) -> None:
         tally = self._tally
         if not len(truth):
+            tally.overshoot.add(None)
             return
-        x = frame.width / 2
-        boxes = truth.xyxy
-        centres = (boxes[:, 0] + boxes[:, 2]) / 2
-        tally.errors.append(float(np.abs(centres - x).min()))
+        centres = (truth.xyxy[:, 0] + truth.xyxy[:, 2]) / 2 - frame.width / 2
+        error = float(centres[np.argmin(np.abs(centres))])
+        tally.errors.append(abs(error))
+        if self._focal is not None:
+            tally.overshoot.add(math.degrees(math.atan(error / self._focal(frame.width))))
 
 
 def _compare(seen: Detections, truth: Detections, tally: _Tally) -> None:
@@ -166,7 +186,8 @@ def run_trial(trial: Trial) -> Score:
             raise UserError(
                 f"{trial.profile}: the arena needs a capture that knows the truth and takes actions, such as doom's"
             )
-        parts = replace(parts, detector=_Spoiled(parts.detector, world, trial, tally))
+        focal = loaded.profile.aim.focal_px if loaded.profile.aim.fov_deg is not None else None
+        parts = replace(parts, detector=_Spoiled(parts.detector, world, trial, tally, focal))
         return replace(parts, controller=RandomHand(trial.seed)) if trial.who == "random" else parts
 
     result = play(loaded, Options(episodes=1, seed=trial.seed), change=spoil)
@@ -187,6 +208,7 @@ def run_trial(trial: Trial) -> Score:
         None if episode.first_hit_tic is None else round(episode.first_hit_tic * TIC_S * 1e3, 1),
         float(errors.mean()) if len(errors) else None,
         float(np.percentile(errors, 95)) if len(errors) else None,
+        float(np.mean(tally.overshoot.values)) if tally.overshoot.values else None,
         tally.found / tally.truths if tally.truths else None,
         tally.right / tally.detections if tally.detections else None,
     )
@@ -234,7 +256,7 @@ def rows(trials: Sequence[Trial], scores: Sequence[Score]) -> list[dict[str, Any
     """Return a row a delay, player and scenario: means with 95 % intervals by the bootstrap over episodes."""
     groups: dict[tuple[float, str, str], list[Score]] = {}
     for trial, score in zip(trials, scores, strict=True):
-        groups.setdefault((trial.latency_ms, score.who, score.scenario), []).append(score)
+        groups.setdefault((trial.latency_ms, trial.name or score.who, score.scenario), []).append(score)
     return [
         {"who": who, "scenario": scenario, "episodes": len(mine), "latency_ms": delay}
         | {key: interval([getattr(score, key) for score in mine]) for key in MEASURES}

@@ -138,7 +138,7 @@ def _fit(
         tell = _Tell(lambda done, said=said: progress(said, done, steps))  # type: ignore[misc]
         fed = feed.epoch(epoch, epoch < plan.epochs * (1 - plan.plain))
         data = ((images, tuple(targets)) for images, *targets in fed)
-        logs = model.fit(data, verbose=0, steps_per_epoch=steps, callbacks=[tell]).history
+        logs = model.fit(data, verbose=0, shuffle=False, steps_per_epoch=steps, callbacks=[tell]).history
         loss = float(logs["loss"][-1])
         if not math.isfinite(loss):
             raise ModelError(f"the loss is no number any more in epoch {epoch + 1}; use a lower --rate")
