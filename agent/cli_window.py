@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -187,6 +189,7 @@ def _opened(
     alone = xvfb or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform == "win32")
     key = _arm_key(loaded)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_unwinding())
         if alone:
             err.print(f"playing on a display of its own, {stack.enter_context(own_display())}")
         window = Game(loaded.path, tuple(plugin or ()), seed, episodes)
@@ -199,6 +202,22 @@ def _opened(
                 err.print(f"hold {key} to let it play; the game's window needs the focus")
 
         yield window, ready
+
+
+@contextlib.contextmanager
+def _unwinding() -> Iterator[None]:
+    """Let a signal end what is open in order, outside the run too, which has its own way."""
+
+    def end(number: int, _frame: types.FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _game(loaded: LoadedProfile) -> Choice:

@@ -1,0 +1,145 @@
+"""The window path from end to end: the game in its window on an X server, the screen, the detector, the real mouse."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import psutil
+import pytest
+import yaml
+
+from tests.conftest import ROOT, missing
+from tests.plugins.test_screen import until
+
+pytestmark = pytest.mark.usefixtures("known_engines")
+
+
+@pytest.fixture(autouse=True)
+def _an_x_server() -> None:
+    if shutil.which("Xvfb") is None:
+        missing("Xvfb is not installed (Debian's package xvfb)")
+
+
+def games() -> set[int]:
+    """The games' engines and X servers that run now."""
+    names = ("vizdoom", "Xvfb")
+    return {p.pid for p in psutil.process_iter(["name"]) if (p.info["name"] or "").startswith(names)}
+
+
+def profile(folder: Path, **changes: object) -> Path:
+    text = yaml.safe_load((ROOT / "profiles" / "doom-window.yaml").read_text())
+    for key, value in changes.items():
+        text[key] = {**text[key], **value}
+    path = folder / "window.yaml"
+    path.write_text(yaml.safe_dump(text))
+    return path
+
+
+def test_it_plays_the_game_in_its_window(agent, tmp_path: Path) -> None:
+    before = games()
+    done = agent(
+        "demo-window", "--live", "--xvfb", "--seed", 3, "--record", "v.mp4", "--json", "r.json", env={"DISPLAY": ""}
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["mode"] == "live"
+    assert report["ended"] == "the game is over"
+    assert report["setup"]["actuation"]["plugin"] == "mouse"
+    (episode,) = report["episodes"]
+    assert episode["kills"] >= 12, "the trained detector gets some 24, a hand that moves by chance 2"
+    assert report["kills"]["mean"] == episode["kills"]
+    video = cv2.VideoCapture(str(tmp_path / "v.mp4"))
+    frames = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    assert abs(frames / video.get(cv2.CAP_PROP_FPS) - report["seconds"]) < 2, "the video lasts as long as the run"
+    assert (video.get(cv2.CAP_PROP_FRAME_WIDTH), video.get(cv2.CAP_PROP_FRAME_HEIGHT)) == (640, 480)
+    assert list(tmp_path.glob(".v.mp4*")) == []
+    assert until(lambda: games() <= before)
+
+
+def test_without_live_it_moves_nothing_and_the_player_falls(agent, tmp_path: Path) -> None:
+    done = agent("demo-window", "--xvfb", "--json", "r.json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["mode"] == "dry-run"
+    assert report["episodes"][0]["shots"] == 0
+    assert (tmp_path / "runs" / "actions.jsonl").read_text().count("\n") == report["actions"] > 0
+
+
+def test_a_terminated_run_leaves_neither_game_nor_server(tmp_path: Path) -> None:
+    before = games()
+    command = [sys.executable, str(ROOT / "agent.py"), "demo-window", "--live", "--xvfb", "--episodes", "5"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert until(lambda: len(games() - before) >= 2, 60)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 128 + signal.SIGTERM
+    assert until(lambda: games() <= before)
+
+
+def test_a_killed_run_leaves_neither_game_nor_server(tmp_path: Path) -> None:
+    before = games()
+    command = [sys.executable, str(ROOT / "agent.py"), "demo-window", "--live", "--xvfb", "--episodes", "5"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert until(lambda: len(games() - before) >= 2, 60)
+    process.kill()
+    process.wait(10)
+    assert until(lambda: games() <= before, 20)
+
+
+@pytest.mark.parametrize(("known", "most"), [({"fov_deg": 90}, 0.003), ({}, 0.01)])
+def test_it_finds_the_sensitivity_without_being_told(agent, tmp_path: Path, known: dict, most: float) -> None:
+    text = (ROOT / "profiles" / "doom.yaml").read_text()
+    kept = [line for line in text.splitlines() if not line.strip().startswith(("fov_deg", "degrees_per", "search_deg"))]
+    aim = "".join(f"\n  {key}: {value}  # as the game says" for key, value in known.items())
+    (tmp_path / "mine.yaml").write_text("\n".join(kept).replace("aim:", f"aim:\n  degrees_per_count: 1  # wrong{aim}"))
+    done = agent("calibrate", "--profile", "mine.yaml", "--json", "c.json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "c.json").read_text())
+    assert found["degrees_per_count"] == pytest.approx(24 * 360 / 65536, rel=most)
+    assert found["fov_deg"] == pytest.approx(90, abs=0.5)
+    after = (tmp_path / "mine.yaml").read_text()
+    assert yaml.safe_load(after)["aim"]["degrees_per_count"] == pytest.approx(0.131836, rel=0.01)
+    assert "# wrong" in after
+    assert "# Doom aims up and down by itself" in after
+    assert agent("check", "mine.yaml").returncode == 0
+
+
+def test_it_calibrates_by_the_real_mouse(agent, tmp_path: Path) -> None:
+    path = profile(tmp_path, aim={"degrees_per_count": 0.5})
+    done = agent("calibrate", "--profile", path, "--live", "--xvfb", "--json", "c.json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "c.json").read_text())
+    assert found["degrees_per_count"] == pytest.approx(24 * 360 / 65536, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("demo-window", "--profile", "doom.yaml"), "this profile names no game"),
+        (("demo-window", "--who", "me"), '--who is "me"'),
+        (("demo-window", "--record", "v.avi", "--xvfb"), "must end in .mp4"),
+        (("game", "--profile", "footage.yaml"), "this profile names no game"),
+        (("calibrate", "--profile", "doom-window.yaml"), "so it needs --live"),
+        (("calibrate", "--profile", "footage.yaml"), "so it needs --live"),
+    ],
+)
+def test_bad_input_is_one_sentence(agent, arguments: tuple[str, ...], says: str) -> None:
+    done = agent(*arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert says in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_scenario_that_does_not_exist_and_a_missing_server(agent, tmp_path: Path) -> None:
+    path = profile(tmp_path, game={"plugin": "doom", "scenario": "nowhere"})
+    done = agent("demo-window", "--profile", path, "--xvfb")
+    assert done.returncode == 2
+    assert 'there is no Doom scenario "nowhere"' in " ".join(done.stderr.split())
+    bare = {"DISPLAY": "", "PATH": os.path.dirname(sys.executable)}  # noqa: PTH120
+    done = agent("demo-window", env=bare)
+    assert done.returncode == 2
+    assert "Xvfb, which would stand in for one, is not installed" in " ".join(done.stderr.split())
