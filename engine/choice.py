@@ -21,12 +21,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pooch
 from numpy.typing import NDArray
 
 from engine.engine import AUTO, ENGINES, PRECISIONS, Model, Precision, installed
 from engine.errors import ModelError
-from engine.files import sha256, write
+from engine.files import cache, sha256, write
 from engine.graphs import FILES
 from engine.models import ModelFiles
 from engine.tensorrt_engine import engine_name
@@ -177,7 +176,7 @@ def _read() -> dict[str, dict[str, str]]:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("RETICLE_CACHE") or pooch.os_cache("reticle")) / "engines.json"
+    return cache() / "engines.json"
 
 
 def _key(files: ModelFiles, size: tuple[int, int], wanted: list[tuple[str, Precision]]) -> str:

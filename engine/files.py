@@ -7,10 +7,17 @@ import os
 import tempfile
 from pathlib import Path
 
+import pooch
+
 from engine.errors import ModelError
 
 COMMAND = "uv run agent.py" if os.environ.get("UV") else "python agent.py"
 """How whoever reads a message started this, and can start the remedy."""
+
+
+def cache() -> Path:
+    """Return the folder for what can be made anew: $RETICLE_CACHE, or the user's cache."""
+    return Path(os.environ.get("RETICLE_CACHE") or pooch.os_cache("reticle"))
 
 
 def sha256(path: Path) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,13 +16,16 @@ import onnx
 
 from engine.engine import Ends, Model, Precision
 from engine.errors import ModelError
-from engine.files import COMMAND, sha256
+from engine.files import COMMAND, cache, sha256, write
 from engine.onnx_ends import at_size, with_back, with_front
 from engine.onnx_half import in_half
 from engine.onnx_mish import plain_mish
 
 FILES = {"fp32": "fp32.onnx", "fp16": "fp16.onnx", "int8": "int8.onnx", "int8-uint8": "int8-uint8.onnx"}
 """What conversion calls them. `int8` is symmetric, for TensorRT; `int8-uint8` is for every other runtime."""
+
+MOST_KEPT = 8
+"""Graphs in the cache; the oldest go."""
 
 
 def graph(model: Model, precision: Precision) -> onnx.ModelProto:
@@ -41,10 +47,7 @@ def graph(model: Model, precision: Precision) -> onnx.ModelProto:
             f"{name}: there is no INT8 graph in this bundle yet: make it with "
             f'"{COMMAND} convert {source} --precision int8 --calibrate FOLDER_OF_IMAGES"'
         )
-    from engine.network import build
-    from engine.onnx_graph import to_onnx
-
-    return plain_mish(to_onnx(build(model.network, model.read())))
+    return plain_mish(_laid_out(model))
 
 
 def with_ends(proto: onnx.ModelProto, model: Model, ends: Ends) -> bytes:
@@ -54,6 +57,35 @@ def with_ends(proto: onnx.ModelProto, model: Model, ends: Ends) -> bytes:
     if ends.front is not None:
         proto = with_front(proto, ends.front)
     return proto.SerializeToString()
+
+
+def _laid_out(model: Model) -> onnx.ModelProto:
+    """Return the FP32 graph made of the Darknet files, which takes Keras seconds: kept in the cache."""
+    kept = _kept(model)
+    if kept is not None and kept.is_file():
+        with contextlib.suppress(ModelError):  # damaged: made anew
+            return read_onnx(kept)
+    from engine.network import build
+    from engine.onnx_graph import to_onnx
+
+    proto = to_onnx(build(model.network, model.read()))
+    if kept is not None:
+        with contextlib.suppress(ModelError, OSError):  # a cache that cannot be written is no error
+            write(kept, proto.SerializeToString())
+            old = sorted(kept.parent.glob("*.onnx"), key=lambda path: path.stat().st_mtime)[:-MOST_KEPT]
+            for path in old:
+                path.unlink()
+    return proto
+
+
+def _kept(model: Model) -> Path | None:
+    """Return where the cache has the graph of these weights, laid out by this code."""
+    if not isinstance(model.weights, Path) or not model.weights.is_file():
+        return None
+    network = model.network
+    code = [sha256(Path(__file__).with_name(name)) for name in ("onnx_graph.py", "network.py", "darknet.py")]
+    parts = [network.text, network.width, network.height, sha256(model.weights), *code]
+    return cache() / "graphs" / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}.onnx"
 
 
 def _stored(model: Model, name: str) -> onnx.ModelProto | None:

@@ -24,7 +24,7 @@ from agent.profile import LoadedProfile, choose
 from agent.roles import Detector
 from agent.session import Options, Result, play
 from agent.types import Detections, Frame
-from evaluation.parts import Until
+from evaluation.parts import NOTHING, Until
 
 FORMS = ("voc", "yolo")
 QUALITY = 95
@@ -76,7 +76,9 @@ def autolabel(
             capture = Until(parts.capture, lambda: collection.frames >= frames)
             return replace(parts, detector=eye, capture=capture)
 
-        result = play(replace(loaded, detector=detector, guards=(), observers=()), options, change=change)
+        result = play(
+            replace(loaded, detector=detector, selection=NOTHING, guards=(), observers=()), options, change=change
+        )
         if result.error is not None:
             raise result.error
         if not collection.frames:

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.errors import UserError
-from agent.hookspecs import Context, Maker, NoSettings
+from agent.hookspecs import Context
 from agent.loop import Parts
-from agent.profile import Choice, LoadedProfile
-from agent.types import IDLE, Action, Detections, Frame, Target
-from evaluation.parts import Until
+from agent.profile import LoadedProfile
+from agent.types import IDLE, Action, Frame, Target
+from evaluation.parts import NOTHING, Until
 
 FIRST_COUNTS = 2
 MOST_COUNTS = 8192
@@ -134,24 +134,9 @@ class Turner:
         return True
 
 
-class _Blind:
-    """A detector that looks for nothing, and a selection that picks nothing."""
-
-    names: tuple[str, ...] = ()
-
-    def detect(self, frame: Frame) -> Detections:
-        """Return nothing."""
-        return Detections.empty()
-
-    def select(self, detections: Detections, frame: Frame) -> Target | None:
-        """Return nothing."""
-        return None
-
-
 def blind(loaded: LoadedProfile) -> LoadedProfile:
     """Return a profile that needs no model."""
-    choice = Choice(Maker("blind", lambda settings, context: _Blind()), NoSettings())
-    return replace(loaded, detector=choice, selection=choice)
+    return replace(loaded, detector=NOTHING, selection=NOTHING)
 
 
 def turning(parts: Parts, context: Context, turner: Turner) -> Parts:

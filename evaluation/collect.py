@@ -64,6 +64,8 @@ def collect(
         write_atomically(part / "card.json", json.dumps(card, indent=2) + "\n")
         part.rename(out)
         out.chmod(0o755)
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise UserError("a game ended its process while it was played; the same command begins anew") from error
     except OSError as error:
         raise UserError(f"{out}: the data set cannot be written: {error.strerror or error}") from error
     finally:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from agent.hookspecs import Maker, NoSettings
+from agent.profile import Choice
 from agent.roles import Capture
-from agent.types import Frame
+from agent.types import Detections, Frame, Target
 
 
 class Until:
@@ -18,3 +20,17 @@ class Until:
     def grab(self) -> Frame | None:
         """Return the next frame."""
         return None if self._ended() else self._grab()
+
+
+class _Nothing:
+    names: tuple[str, ...] = ()
+
+    def detect(self, frame: Frame) -> Detections:
+        return Detections.empty()
+
+    def select(self, detections: Detections, frame: Frame) -> Target | None:
+        return None
+
+
+NOTHING = Choice(Maker("nothing", lambda settings, context: _Nothing()), NoSettings())
+"""A detector that looks for nothing, and a selection that picks nothing."""

@@ -54,36 +54,45 @@ class Settings(PluginSettings):
 
 
 @contextlib.contextmanager
-def started(settings: Settings, scenario: Path, mode: str, *arguments: str) -> Iterator[Any]:
+def started(settings: Settings, scenario: Path, mode: str) -> Iterator[Any]:
     """Start a game, yield it, and end it and its process whatever happens.
 
     :param scenario: a .cfg of ViZDoom.
     :param mode: the name of one of vizdoom's modes: PLAYER waits for the agent, ASYNC_SPECTATOR for nobody.
-    :param arguments: for the engine's own command line.
     :raises UserError: the game does not start.
     """
     import vizdoom
 
     game = vizdoom.DoomGame()
+    if not game.load_config(str(scenario)):
+        raise UserError(f"{scenario}: ViZDoom cannot read this scenario")
+    game.set_mode(getattr(vizdoom.Mode, mode))
+    button, variable = vizdoom.Button, vizdoom.GameVariable
+    game.set_available_buttons([button.TURN_LEFT_RIGHT_DELTA, button.LOOK_UP_DOWN_DELTA, button.ATTACK])
+    game.set_available_game_variables(
+        [variable.KILLCOUNT, variable.HITCOUNT, variable.SELECTED_WEAPON, variable.SELECTED_WEAPON_AMMO]
+    )
+    with running(game, settings, scenario.stem):
+        yield game
+
+
+@contextlib.contextmanager
+def running(game: Any, settings: Settings, name: str) -> Iterator[None]:
+    """Start a game that knows what to play, mute, with its labels and its files in a folder, and end it afterwards.
+
+    :raises UserError: it does not start.
+    """
+    import vizdoom
+
     children = set(psutil.Process().children())
     with tempfile.TemporaryDirectory(prefix="reticle-doom-") as folder:
+        _set_up(game, settings, Path(folder))
         try:
-            if not game.load_config(str(scenario)):
-                raise UserError(f"{scenario}: ViZDoom cannot read this scenario")
-            set_up(game, settings, Path(folder))
-            game.set_mode(getattr(vizdoom.Mode, mode))
-            button, variable = vizdoom.Button, vizdoom.GameVariable
-            game.set_available_buttons([button.TURN_LEFT_RIGHT_DELTA, button.LOOK_UP_DOWN_DELTA, button.ATTACK])
-            game.set_available_game_variables(
-                [variable.KILLCOUNT, variable.HITCOUNT, variable.SELECTED_WEAPON, variable.SELECTED_WEAPON_AMMO]
-            )
-            for argument in arguments:
-                game.add_game_args(argument)
             # The engine leaves a folder of its own where it is started.
             with contextlib.chdir(folder), signals_held_back():
                 game.init()
         except (vizdoom.ViZDoomErrorException, vizdoom.FileDoesNotExistException) as error:
-            raise UserError(f"Doom does not start with scenario {scenario.stem}: {error}") from error
+            raise UserError(f"Doom does not start with scenario {name}: {error}") from error
         except vizdoom.ViZDoomUnexpectedExitException as error:
             window = "; a window needs a display" if settings.window else ""
             raise UserError(f"Doom ended while starting: {error}{window}") from error
@@ -92,7 +101,7 @@ def started(settings: Settings, scenario: Path, mode: str, *arguments: str) -> I
         lifeline = Lifeline()
         lifeline.ask("kill " + " ".join(str(process.pid) for process in engine))
         try:
-            yield game
+            yield
         finally:
             game.close()
             _, alive = psutil.wait_procs(engine, timeout=1.0)
@@ -135,15 +144,13 @@ class Score:
         return get(variable.SELECTED_WEAPON), get(variable.SELECTED_WEAPON_AMMO)
 
 
-def set_up(game: Any, settings: Settings, folder: Path) -> None:
-    """Make a game that has read its scenario look as the settings say, mute, with its labels, its files in a folder."""
+def _set_up(game: Any, settings: Settings, folder: Path) -> None:
     import vizdoom
 
     game.set_doom_config_path(str(folder / "doom.ini"))
     game.set_window_visible(settings.window)
     game.set_sound_enabled(False)
     game.set_audio_buffer_enabled(False)
-    game.set_mode(vizdoom.Mode.PLAYER)
     game.set_screen_resolution(getattr(vizdoom.ScreenResolution, f"RES_{settings.resolution.upper()}"))
     game.set_screen_format(vizdoom.ScreenFormat.BGR24)
     game.set_labels_buffer_enabled(True)

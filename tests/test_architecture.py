@@ -60,7 +60,15 @@ def test_arrows(path: Path) -> None:
 def test_the_host_names_no_plugin_and_no_game() -> None:
     names = {offer.maker.name for offers in discover().offers.values() for offer in offers.values()}
     # The command line's help gives examples of profiles, and words that are English too are no names here.
-    names = (names | {"csgo", "vizdoom"} | INFERENCE) - {"show", "overlay", "mouse", "rate", "nearest", "dry-run", "decisions"}
+    names = (names | {"csgo", "vizdoom"} | INFERENCE) - {
+        "show",
+        "overlay",
+        "mouse",
+        "rate",
+        "nearest",
+        "dry-run",
+        "decisions",
+    }
     for path in sorted((ROOT / "agent").glob("*.py")):
         if path in COMMANDS:
             continue

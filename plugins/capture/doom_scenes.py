@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.hookspecs import Sample
-from plugins.doom import Settings, set_up, signals_held_back, visible
+from plugins.doom import Settings, running, visible
 
 SCENARIOS = ("defend_the_center", "deathmatch", "deadly_corridor", "basic", "predict_position", "take_cover")
 MAPS = tuple(f"map{i:02d}" for i in range(1, 32))
@@ -86,19 +84,16 @@ def _draw(rng: np.random.Generator, held_out: bool) -> _Scene:
 
 
 def _play(scene: _Scene, rng: np.random.Generator, most: int) -> Iterator[Sample]:
-    with tempfile.TemporaryDirectory(prefix="reticle-doom-") as folder:
-        game = _start(scene, Path(folder))
-        try:
-            game.set_seed(scene.seed)
-            game.new_episode()
-            for command in ("god", "give weapons", "give ammo"):
-                game.send_game_command(command)
-            yield from _kept(game, scene, rng, most)
-        finally:
-            game.close()
+    game = _made(scene)
+    with running(game, Settings(weapon=scene.weapon, hud=scene.hud), scene.scenario):
+        game.set_seed(scene.seed)
+        game.new_episode()
+        for command in ("god", "give weapons", "give ammo"):
+            game.send_game_command(command)
+        yield from _kept(game, scene, rng, most)
 
 
-def _start(scene: _Scene, folder: Path) -> Any:
+def _made(scene: _Scene) -> Any:
     import vizdoom
 
     home = Path(vizdoom.__file__).parent
@@ -113,7 +108,7 @@ def _start(scene: _Scene, folder: Path) -> Any:
         number = int(scene.map[3:])
         first = f"e{number % 4 + 1}m{number % 9 + 1}"
         game.set_doom_map(scene.map if scene.scenario == "freedoom2" else first)
-    set_up(game, Settings(weapon=scene.weapon, hud=scene.hud), folder)
+    game.set_mode(vizdoom.Mode.PLAYER)
     game.set_episode_timeout(1_000_000)
     button = vizdoom.Button
     game.set_available_buttons(
@@ -126,8 +121,6 @@ def _start(scene: _Scene, folder: Path) -> Any:
         ]
     )
     game.add_game_args("+sv_cheats 1")
-    with contextlib.chdir(folder), signals_held_back():
-        game.init()
     return game
 
 

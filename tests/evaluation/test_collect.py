@@ -4,6 +4,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from evaluation.datasets import read
+from evaluation.training_data import cases
 from tests.conftest import ROOT
 
 
@@ -35,12 +37,47 @@ def test_what_is_held_out_shares_no_scene(agent, tmp_path: Path) -> None:
     assert scenes <= {*HELD_OUT_MAPS, *HELD_OUT_SCENARIOS}
 
 
+def test_frames_labelled_by_a_model_are_a_data_set(agent, tmp_path: Path) -> None:
+    """Doom's frames, as if they were of another game: what the shipped detector finds is written in both forms."""
+    assert agent("collect", "--profile", "doom.yaml", "--frames", 40, "--seed", 5, "--out", "game").returncode == 0
+    options = (
+        "--profile",
+        "footage.yaml",
+        "--footage",
+        "game/images",
+        "--autolabel",
+        "doom-yolov4-tiny",
+        "--every-s",
+        0,
+    )
+    for form in ("voc", "yolo"):
+        done = agent("collect", *options, "--form", form, "--frames", 30, "--out", form)
+        assert done.returncode == 0, done.stderr
+    names = tuple((tmp_path / "voc" / "names.txt").read_text().split())
+    assert names == ("monster", "player")
+    voc, yolo = (read(tmp_path / form / "labels", tmp_path / form / "images", names) for form in ("voc", "yolo"))
+    assert len(voc) == len(yolo) == 30
+    assert sum(len(record.boxes) for record in voc) > 15
+    for one, other in zip(voc, yolo, strict=True):
+        assert one.path.read_bytes() == other.path.read_bytes()
+        assert np.allclose(one.boxes, other.boxes, atol=0.1)
+        assert (one.classes == other.classes).all()
+    train, scored, listed = cases(tmp_path / "yolo", None, None, None)
+    assert listed == names
+    assert len(train) + len(scored) == 30
+    assert (tmp_path / "runs" / "actions.jsonl").read_text() == "", "it watches, and acts on nothing"
+
+
 def test_bad_input(agent, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     for arguments, says in (
         (("--profile", "doom.yaml", "--out", "there"), "this exists already"),
         (("--profile", str(ROOT / "profiles" / "desktop.yaml"), "--out", "x"), "does not know what its frames show"),
+        (("--profile", "desktop.yaml", "--out", "there", "--autolabel", "doom-yolov4-tiny"), "this exists already"),
+        (("--profile", "desktop.yaml", "--out", "x", "--autolabel", "nothing"), "there is no bundle models/nothing"),
+        (("--profile", "desktop.yaml", "--out", "x", "--autolabel", "m", "--form", "coco"), "choose voc or yolo"),
     ):
         done = agent("collect", *arguments)
         assert done.returncode == 2
+        assert not (tmp_path / "x").exists()
         assert says in " ".join(done.stderr.split())

@@ -4,6 +4,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +14,8 @@ from agent.types import Action, Detections, FrameEvent
 from plugins.actuation.dry_run import DryRunActuation
 from plugins.actuation.dry_run import Settings as DrySettings
 from plugins.observer.decisions import DecisionsObserver, Settings
+from plugins.observer.overlay import OverlayObserver
+from plugins.observer.overlay import Settings as OverlaySettings
 from plugins.selection.nearest import NearestSelection
 from plugins.selection.nearest import Settings as NearestSettings
 from tests.agent.makes import context, detections, frame
@@ -52,6 +55,40 @@ def test_a_dry_run_writes_each_action_down(tmp_path: Path) -> None:
     assert (one["dx"], one["dy"], one["buttons"], one["point"]) == (3, -4, ["left", "right"], [5, 6])
     assert two["buttons"] == ["middle"]
     assert two["t_ms"] >= one["t_ms"] >= 0
+
+
+def test_an_overlay_has_a_picture_a_frame_with_the_box_on_it(tmp_path: Path) -> None:
+    path = tmp_path / "videos" / "v.mp4"
+    observer = OverlayObserver(OverlaySettings(path=path, fps=30), context(names=("body",)))
+    found = detections((40, 40, 120, 100))
+    for i in range(12):
+        now = frame(0, 160, 120)
+        observer.observe(FrameEvent(now, found if i else Detections.empty(), None, Action(), False, pixels=now.pixels))
+    assert not path.exists()
+    observer.close()
+    video = cv2.VideoCapture(str(path))
+    pictures = [video.read()[1] for _ in range(12)]
+    assert not video.read()[0]
+    assert pictures[0][70, 35:125].max() < 60
+    assert pictures[6][70, 35:45].max() > 100, "the box's left edge"
+    assert [p.name for p in path.parent.iterdir()] == ["v.mp4"]
+
+
+def test_a_live_overlay_keeps_the_runs_time(tmp_path: Path) -> None:
+    observer = OverlayObserver(OverlaySettings(path=tmp_path / "v.mp4", fps=30), context(lock_step=False))
+    for at_ms in (0, 10, 20, 500, 1000):
+        now = frame(0, 64, 48)
+        now.grab_ns = 5_000_000_000 + at_ms * 1_000_000
+        observer.observe(FrameEvent(now, Detections.empty(), None, Action(), False, pixels=now.pixels))
+    observer.close()
+    assert cv2.VideoCapture(str(tmp_path / "v.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 31
+
+
+def test_an_overlay_without_a_frame_leaves_nothing(tmp_path: Path) -> None:
+    OverlayObserver(OverlaySettings(path=tmp_path / "v.mp4"), context()).close()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UserError, match="must end in .mp4"):
+        OverlayObserver(OverlaySettings(path=tmp_path / "v.gif"), context())
 
 
 @pytest.mark.parametrize("make", ["decisions", "dry"])

@@ -112,6 +112,22 @@ def test_mss_hands_out_the_grab_itself(screen: Screen) -> None:
     assert not np.shares_memory(one.pixels, two.pixels)
 
 
+def test_mss_leaves_out_what_has_not_changed(screen: Screen) -> None:
+    capture = MssCapture(Settings(left=90, top=40, width=80, height=60, skip_duplicates=True), context())
+    first = capture.grab()
+    window = screen.window("target", 100, 50, 60, 40, 0x3366CC)
+    try:
+        second = capture.grab()
+        again = capture.grab()
+    finally:
+        window.destroy()
+        screen.display.sync()
+        capture.close()
+    assert (first.pixels != second.pixels).any()
+    assert np.array_equal(second.pixels, again.pixels), "a picture that stays is given again in the end"
+    assert again.grab_ns - second.grab_ns > 90_000_000
+
+
 def test_mss_counts_from_a_window(screen: Screen) -> None:
     window = screen.window("My Game - level 1", 200, 100, 320, 240, 0)
     try:

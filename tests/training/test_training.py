@@ -55,13 +55,13 @@ OPTIONS = ("--cfg", "net.cfg", "--epochs", "6", "--batch", "8", "--rate", "0.01"
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Squares, red or blue, on noise: YOLO's form."""
+    """Squares, red or blue, on blurred noise: YOLO's form."""
     pytest.importorskip("tensorflow", reason="TensorFlow is not installed (the extra tensorflow)")
     rng = np.random.default_rng(0)
     for name in ("images", "labels"):
         (tmp_path / "set" / name).mkdir(parents=True)
     for i in range(80):
-        pixels = rng.integers(0, 60, (64, 64, 3), np.uint8)
+        pixels = cv2.resize(rng.integers(0, 60, (8, 8, 3), np.uint8), (64, 64), interpolation=cv2.INTER_CUBIC)
         kind, side = int(rng.integers(2)), int(rng.integers(12, 28))
         x, y = (int(v) for v in rng.integers(0, 64 - side, 2))
         pixels[y : y + side, x : x + side] = (0, 0, 255) if kind else (255, 0, 0)
@@ -81,7 +81,8 @@ def train(agent, *more: object, env: dict[str, str] | None = None):
 
 
 def test_it_learns_and_what_it_makes_detects(agent, data: Path) -> None:
-    done = train(agent, "--curves", "curves.png", "--epochs", "25")
+    more = ("--tensorboard", "board", "--convert", "int8")
+    done = train(agent, "--curves", "curves.png", "--epochs", "25", *more)
     assert done.returncode == 0, done.stderr
     epochs = json.loads((data / "h.json").read_text())["epochs"]
     assert epochs[-1]["loss"] < epochs[0]["loss"] / 2
@@ -89,7 +90,12 @@ def test_it_learns_and_what_it_makes_detects(agent, data: Path) -> None:
     assert max(epoch["ap50"] for epoch in epochs) > 60
     assert cv2.imread(str(data / "curves.png")) is not None
     assert not list(data.glob(".m.*"))
-    found = agent("detect", "set/images", "--model", "m", "--confidence", "0.005", "--json", "d.json")
+    (events,) = (data / "board").iterdir()
+    assert events.read_bytes().count(b"held out/ap50") == len(epochs) == 25
+    found = agent(
+        "detect", "set/images", "--model", "m", "--confidence", "0.005", "--json", "d.json",
+        "--engine", "openvino", "--precision", "int8",
+    )  # fmt: skip
     assert found.returncode == 0, found.stderr
     assert {d["class"] for row in json.loads((data / "d.json").read_text()) for d in row["detections"]} == {
         "blue",
@@ -128,6 +134,7 @@ def test_bad_input_is_one_sentence(agent, data: Path) -> None:
         (("--classes", "green"), 'there is no class "green"'),
         (("--size", "100"), "sides are multiples of 32 pixels"),
         (("--anchors", "some"), "choose cfg or auto"),
+        (("--convert", "int4"), "choose fp32, fp16, int8"),
         (("--from", "nothing"), "there is no bundle models/nothing"),
     ]
     for more, says in cases:
