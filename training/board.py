@@ -33,7 +33,7 @@ class Board:
         """Write one epoch."""
         for name, value in asdict(epoch).items():
             if name != "epoch":
-                kind = "held out" if name.startswith("ap") else "training"
+                kind = "held_out" if name.startswith("ap") else "training"
                 self._writer.add_scalar(f"{kind}/{name}", value, epoch.epoch)
         self._writer.flush()
 

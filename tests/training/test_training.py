@@ -91,7 +91,7 @@ def test_it_learns_and_what_it_makes_detects(agent, data: Path) -> None:
     assert cv2.imread(str(data / "curves.png")) is not None
     assert not list(data.glob(".m.*"))
     (events,) = (data / "board").iterdir()
-    assert events.read_bytes().count(b"held out/ap50") == len(epochs) == 25
+    assert events.read_bytes().count(b"held_out/ap50") == len(epochs) == 25
     found = agent(
         "detect", "set/images", "--model", "m", "--confidence", "0.005", "--json", "d.json",
         "--engine", "openvino", "--precision", "int8",
