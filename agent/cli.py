@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from agent import __version__, cli_arena, cli_models, cli_training, cli_window, report
+from agent import __version__, cli_arena, cli_models, cli_recordings, cli_training, cli_window, report
 from agent.cli_console import JsonOption, PluginOption, check_writable, err, out, plain_context
 from agent.discovery import Catalogue, discover
 from agent.errors import UserError
@@ -74,6 +74,14 @@ def run(
     overlay: Annotated[
         Path | None, typer.Option(metavar="OUT.mp4", help="Write a video with boxes, target and crosshair.")
     ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep all that was seen and decided; --footage DIR replays it."),
+    ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a Perfetto trace of the threads and stages."),
+    ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Run a profile. See HELP."""
@@ -93,6 +101,7 @@ def run(
         raise UserError("--duration must be a number of seconds")
     check_writable(report_file)
     check_writable(overlay)
+    check_writable(trace)
     loaded = load_profile(find_profile(profile), plugin or [])
     if report_file is not None and report_file.resolve() == loaded.path.resolve():
         raise UserError(f"--report {report_file} would overwrite the profile; name another file")
@@ -110,6 +119,8 @@ def run(
             duration_s=duration,
             show=show,
             overlay=overlay,
+            record=record,
+            trace=trace,
         ),
         _watch,
     )
@@ -151,8 +162,9 @@ def plugins(plugin: PluginOption = None, json_file: JsonOption = None) -> None:
         out.print(table)
 
 
-for command in (*cli_models.COMMANDS, *cli_training.COMMANDS, *cli_arena.COMMANDS, *cli_window.COMMANDS):
-    app.command()(command)
+for module in (cli_models, cli_training, cli_arena, cli_window, cli_recordings):
+    for command in module.COMMANDS:
+        app.command()(command)
 
 
 def main(arguments: list[str] | None = None) -> None:

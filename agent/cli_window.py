@@ -79,7 +79,8 @@ def demo_window(
     ] = "agent",
     xvfb: Annotated[bool, typer.Option("--xvfb", help="On a display of its own, though there is one.")] = False,
     record: Annotated[
-        Path | None, typer.Option(metavar="OUT.mp4", help="Write a video with boxes, target and crosshair.")
+        Path | None,
+        typer.Option(metavar="OUT", help="A video with boxes and target (.mp4), or a folder to replay from."),
     ] = None,
     json_file: JsonOption = None,
     plugin: PluginOption = None,
@@ -100,14 +101,16 @@ def demo_window(
     prepare(loaded.detector, plain_context(loaded.path.resolve().parent))  # before the game's time runs
     start = loaded.profile.seed if seed is None else seed
     with _opened(loaded, plugin, xvfb, live, start, episodes) as (window, ready):
-        result = play_window(loaded, window, Options(live=live, seed=start, overlay=record), who, ready)
+        video = record is not None and bool(record.suffix)
+        options = Options(live=live, seed=start, overlay=record if video else None, record=None if video else record)
+        result = play_window(loaded, window, options, who, ready)
     report.show(result, out)
     if json_file is not None:
         kills = interval([float(episode.kills) for episode in result.episodes])
         data = {"who": who, "kills": kills, **report.as_json(result)}
         write_atomically(json_file, json.dumps(data, indent=2) + "\n")
     if record is not None:
-        out.print(f"video: {record}", style="dim", soft_wrap=True)
+        out.print(f"recorded: {record}", style="dim", soft_wrap=True)
     if result.error is not None:
         raise result.error
     if result.signal:

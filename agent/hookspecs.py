@@ -29,11 +29,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 Role = Literal["capture", "detector", "selection", "actuation", "observer", "guard"]
 ROLES: tuple[Role, ...] = ("capture", "detector", "selection", "actuation", "observer", "guard")
 
-Duty = Literal["recording", "window", "overlay", "dry-run", "model", "arm", "panic"]
+Duty = Literal["recording", "window", "overlay", "recorder", "trace", "dry-run", "model", "arm", "panic"]
 """What the host itself may look for in a maker, so that it need not know plugins by name:
 `recording`: a capture that reads what `--footage` names, by its setting `path`;
-`window`: the observer behind `--show`; `overlay`: the one behind `--overlay`, by its setting `path`;
-`dry-run`: the actuation that only writes down;
+`window`: the observer behind `--show`; `overlay`, `recorder`, `trace`: those behind `--overlay`, `--record` and
+`--trace`, by their setting `path`; `dry-run`: the actuation that only writes down;
 `model`: the detector behind `detect`, which runs any model given by its settings;
 `arm`, `panic`: a guard that holds the arm key or listens for the panic key."""
 
@@ -67,6 +67,8 @@ class Context:
     """Disarms at once, releases every button and ends the run; takes the reason; any thread may call it."""
     crosshair: tuple[float, float] = (0.5, 0.5)
     """Where the crosshair is, as fractions of the frame's width and height."""
+    profile: Path | None = None
+    """The profile's file; None outside a run."""
     episodes: int | None = None
     """An environment gives no more frames after so many episodes; None means it goes on."""
     environment: Environment | None = None

@@ -24,7 +24,10 @@ END_OF_FRAMES = "end of the frames"
 LATTICE_PX = 8
 """Two frames in a row count as duplicates when every pixel at each LATTICE_PX-th row and column agrees."""
 
-_DECISION = struct.Struct("<qiffffffqqqqq?")
+SETTLED = 100
+"""Frames after which a network's time is known."""
+
+_DECISION = struct.Struct("<qiffffffqqqqq")
 
 
 @dataclass
@@ -54,6 +57,11 @@ class Tally:
     detections: int = 0
     frames_with_detections: int = 0
     classes: dict[int, int] = field(default_factory=dict)
+    alone_ns: int = 0
+    """The median of the first SETTLED inferences, what contention is measured against."""
+    contended: int = 0
+    """Frames after them whose inference took more than twice as long: something else took the network's processor."""
+    _first: list[int] = field(default_factory=list)
     _digest: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
     _lattice: bytes = b""
 
@@ -67,6 +75,13 @@ class Tally:
         self.frames += 1
         stages = self.stages
         stages["grab"].record(frame.grabbed_ns - frame.grab_ns)
+        infer_ns = (frame.inferred_ns or frame.decoded_ns) - (frame.preprocessed_ns or frame.taken_ns)
+        if self.alone_ns:
+            self.contended += infer_ns > 2 * self.alone_ns
+        else:
+            self._first.append(infer_ns)
+            if len(self._first) == SETTLED:
+                self.alone_ns = max(1, sorted(self._first)[SETTLED // 2])
         if frame.preprocessed_ns:
             stages["preprocess"].record(frame.preprocessed_ns - frame.taken_ns)
             stages["infer"].record(frame.inferred_ns - frame.preprocessed_ns)
@@ -91,14 +106,21 @@ class Tally:
         else:
             what = (target.class_id, *target.box, target.aim_x, target.aim_y)
         x, y = action.point or (-1, -1)
-        self._digest.update(_DECISION.pack(frame.index, *what, action.dx, action.dy, action.buttons, x, y, sent))
+        self._digest.update(_DECISION.pack(frame.index, *what, action.dx, action.dy, action.buttons, x, y))
 
 
 def run(
-    parts: Parts, tally: Tally, stop: StopFlag, lock_step: bool, duration_s: float | None, patience_s: float = 0.5
+    parts: Parts,
+    tally: Tally,
+    stop: StopFlag,
+    lock_step: bool,
+    duration_s: float | None,
+    patience_s: float = 0.5,
+    max_fps: float | None = None,
 ) -> None:
     """Run until the frames end, the time is up or `stop` is set, and count into `tally`.
 
+    :param max_fps: live, work on no more frames a second; those in between are dropped.
     :param patience_s: live, buttons go up when there has been no new picture for so long.
     `stop` then holds the reason. Buttons are the caller's to release: the interlock's `disarm` does it.
 
@@ -111,7 +133,7 @@ def run(
         if lock_step:
             _lock_step(parts, until_ns, stop, tally)
         else:
-            _live(parts, until_ns, stop, tally, int(patience_s * 1e9))
+            _live(parts, until_ns, stop, tally, int(patience_s * 1e9), int(1e9 / max_fps) if max_fps else 0)
     finally:
         tally.ended_ns = time.perf_counter_ns()
 
@@ -126,7 +148,7 @@ def _lock_step(parts: Parts, until_ns: int | None, stop: StopFlag, tally: Tally)
         _step(parts, frame, tally)
 
 
-def _live(parts: Parts, until_ns: int | None, stop: StopFlag, tally: Tally, patience_ns: int) -> None:
+def _live(parts: Parts, until_ns: int | None, stop: StopFlag, tally: Tally, patience_ns: int, period_ns: int) -> None:
     slot = Slot()
     thread = CaptureThread(parts.capture, slot)
     seen_ns = time.perf_counter_ns()
@@ -136,6 +158,9 @@ def _live(parts: Parts, until_ns: int | None, stop: StopFlag, tally: Tally, pati
             if frame is not None:
                 _step(parts, frame, tally)
                 seen_ns = frame.acted_ns
+                rest_ns = frame.taken_ns + period_ns - seen_ns
+                if rest_ns > 0:  # shorter than the watchdog's patience
+                    time.sleep(min(rest_ns, patience_ns // 4) / 1e9)
             elif slot.ended:
                 stop.set(END_OF_FRAMES)
             else:

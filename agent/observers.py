@@ -12,7 +12,9 @@ from agent.errors import said
 from agent.roles import Observer
 from agent.types import FrameEvent
 
-CAPACITY = 32  # events hold their frames
+CAPACITY = 128
+PICTURES = 48
+"""Events that wait at the most, and those that carry a copy of their picture: some 60 MB at 640x480."""
 PATIENCE_S = 2.0
 
 
@@ -31,8 +33,7 @@ class ObserverQueue:
         self.failed: dict[str, int] = {}
         self._observers = tuple(observers)
         self._wait = wait
-        # Copied pictures are large, so far fewer of them may wait.
-        self._queue: queue.Queue[FrameEvent | None] = queue.Queue(8 if wants_pixels else CAPACITY)
+        self._queue: queue.Queue[FrameEvent | None] = queue.Queue(PICTURES if wants_pixels else CAPACITY)
         self._thread = threading.Thread(target=self._serve, name="observers", daemon=True)
         if self.active:
             self._thread.start()

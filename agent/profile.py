@@ -51,6 +51,26 @@ class Safety(BaseModel):
     )
 
 
+class LoopSettings(BaseModel):
+    """What the loop may take of the machine, which the game needs too."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    max_fps: float | None = Field(
+        None,
+        gt=0,
+        le=10_000,
+        description="Live, work on no more frames a second than this; the newest wins, and the network rests.",
+    )
+    cpus: tuple[int, ...] = Field((), description="Run on these processors only, numbered from 0 (Linux, Windows).")
+    nice: int | None = Field(
+        None,
+        ge=-20,
+        le=19,
+        description="The process's priority, -20 the highest; below 0 needs the right to it (Linux, macOS).",
+    )
+
+
 class Profile(BaseModel):
     """The top level of a profile."""
 
@@ -85,6 +105,7 @@ class Profile(BaseModel):
     actuation: Section = Field(description="Action -> mouse.")
     guards: tuple[Section, ...] = Field((), description="Who may veto an action, asked in this order.")
     observers: tuple[Section, ...] = Field((), description="Who is told afterwards.")
+    loop: LoopSettings = Field(LoopSettings(), description="What the loop may take of the machine.")
     safety: Safety = Field(Safety(), description="The interlock's watchdog.")
 
 

@@ -16,6 +16,9 @@ from agent.files import write_atomically
 from agent.session import Result
 from agent.timing import PERCENTILES
 
+CONTENDED = 0.05
+"""The share of slow frames from which a report speaks of contention."""
+
 
 def as_json(result: Result) -> dict[str, Any]:
     """Return the run's report as docs/reports.md describes it."""
@@ -37,6 +40,11 @@ def as_json(result: Result) -> dict[str, Any]:
         "veto_reasons": [
             {"guard": guard, "reason": reason, "count": n} for (guard, reason), n in result.veto_reasons.items()
         ],
+        "contention": {
+            "alone_ms": round(tally.alone_ns / 1e6, 4) if tally.alone_ns else None,
+            "frames": tally.contended,
+            "share": round(tally.contended / tally.frames, 4) if tally.frames else 0.0,
+        },
         "watchdog_trips": result.watchdog_trips,
         "observer_drops": result.observer_drops,
         "observer_failures": result.observer_failures,
@@ -44,6 +52,11 @@ def as_json(result: Result) -> dict[str, Any]:
         "stages_ms": {name: stage.summary_ms() for name, stage in tally.stages.items()},
         "end_to_end_ms": tally.end_to_end.summary_ms(),
         "frame_age_ms": tally.frame_age.summary_ms(),
+        "histograms_ns": {
+            **{name: stage.buckets() for name, stage in tally.stages.items()},
+            "end_to_end": tally.end_to_end.buckets(),
+            "frame_age": tally.frame_age.buckets(),
+        },
         "setup": result.setup,
         "episodes": [asdict(episode) for episode in result.episodes],
     }
@@ -76,6 +89,14 @@ def show(result: Result, console: Console) -> None:
     ):
         if report[key]:
             console.print(f"[yellow]{report[key]} {text}.[/]")
+    contention = report["contention"]
+    if contention["share"] > CONTENDED:
+        console.print(
+            f"[yellow]In {100 * contention['share']:.0f} % of the frames the network took more than twice its "
+            f"{contention['alone_ms']:.2f} ms: something else (the game?) takes its processor. loop.max_fps leaves it "
+            "room; a smaller network or INT8 takes less.[/]",
+            soft_wrap=True,
+        )
     if report["classes"]:
         found = ", ".join(f"{name} {n}" for name, n in list(report["classes"].items())[:8])
         console.print(f"Detections in {report['frames_with_detections']} frames: {escape(found)}.", soft_wrap=True)

@@ -15,8 +15,9 @@ from typing import Any
 
 from agent.aim import AimController
 from agent.errors import UserError, said
-from agent.hookspecs import Context, Role
+from agent.hookspecs import Context, Duty, Role
 from agent.loop import END_OF_FRAMES, Parts, Tally, run
+from agent.machine import share
 from agent.observers import ObserverQueue
 from agent.profile import Choice, LoadedProfile, Profile, choose
 from agent.roles import Environment
@@ -45,6 +46,8 @@ class Options:
     duration_s: float | None = None
     show: bool = False
     overlay: Path | None = None
+    record: Path | None = None
+    trace: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext, ch
         lock_step=plan.lock_step,
         panic=stop.set,  # until there is an interlock there is nothing to disarm
         crosshair=loaded.profile.crosshair,
+        profile=loaded.path.resolve(),
         episodes=options.episodes or loaded.profile.episodes,
     )
     choices = [plan.capture, plan.detector, plan.selection, plan.actuation, *plan.guards, *plan.observers]
@@ -109,6 +113,7 @@ def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext, ch
     error = None
     with ExitStack() as stack:
         caught = stack.enter_context(_signals(stop))
+        stack.enter_context(share(loaded.profile.loop, loaded.path))
         parts, context = _make_parts(stack, plan, loaded.profile, context, stop)
         if change is not None:
             parts = replace(change(parts, context), interlock=parts.interlock)
@@ -123,7 +128,8 @@ def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext, ch
         try:
             with _no_collections(), watch(tally) if plan.lock_step else nullcontext():
                 duration_s = options.duration_s or loaded.profile.duration_s
-                run(parts, tally, stop, plan.lock_step, duration_s, loaded.profile.safety.watchdog_ms / 1e3)
+                patience_s = loaded.profile.safety.watchdog_ms / 1e3
+                run(parts, tally, stop, plan.lock_step, duration_s, patience_s, loaded.profile.loop.max_fps)
         except Exception as raised:
             error = raised
             stop.set("an error")
@@ -192,15 +198,22 @@ def _plan(loaded: LoadedProfile, options: Options) -> _Plan:
     observers = loaded.observers
     if options.show and not any("window" in choice.maker.duties for choice in observers):
         observers = (*observers, choose(loaded.catalogue, find("observer", "window"), "--show"))
-    if options.overlay is not None:
-        path = options.overlay.resolve()
-        observers = (*observers, choose(loaded.catalogue, find("observer", "overlay"), "--overlay", path=path))
+    outputs: tuple[tuple[Duty, str, Path | None], ...] = (
+        ("overlay", "--overlay", options.overlay),
+        ("recorder", "--record", options.record),
+        ("trace", "--trace", options.trace),
+    )
+    for duty, option, path in outputs:
+        if path is not None:
+            made = choose(loaded.catalogue, find("observer", duty), option, path=path.resolve())
+            observers = (*observers, made)
     return _Plan(
         capture=capture,
         detector=loaded.detector,
         selection=loaded.selection,
         actuation=actuation,
-        guards=tuple(c for c in loaded.guards if reaches_desktop or not c.maker.live_only),
+        # Recorded frames act on nothing, and no desktop need be there for guards to look at.
+        guards=tuple(c for c in loaded.guards if not options.footage and (reaches_desktop or not c.maker.live_only)),
         observers=observers,
         reaches_desktop=reaches_desktop,
         absolute=loaded.actuation.maker.absolute,

@@ -44,8 +44,12 @@ class Histogram:
         for i, n in enumerate(self._buckets):
             seen += n
             if seen >= rank and n:
-                return min(_middle(i), float(self.max_ns))
+                return min(middle_ns(i), float(self.max_ns))
         return 0.0
+
+    def buckets(self) -> list[tuple[int, int]]:
+        """Return the buckets that hold something, as (number, count)."""
+        return [(i, n) for i, n in enumerate(self._buckets) if n]
 
     def summary_ms(self) -> dict[str, float | int | None]:
         """Return p50, p90, p99, p99_9 and max in milliseconds (None without records), and the count."""
@@ -59,7 +63,8 @@ class Histogram:
         return out
 
 
-def _middle(bucket: int) -> float:
+def middle_ns(bucket: int) -> float:
+    """Return the middle of a bucket, nanoseconds."""
     step = 1 << _BITS
     if bucket < 2 * step:
         return float(bucket)

@@ -31,6 +31,9 @@ class Frame:
     origin: tuple[int, int] = (0, 0)
     """Left and top of the region on the screen, pixels."""
     episode: int = 0
+    at_ns: int = 0
+    """When the picture was, on the clock of the run: real where the run is, the game's or the recording's in lock-step.
+    What decides by time goes by this, so that it decides the same again. By default when the grab began."""
     taken_ns: int = 0
     """When the loop took the frame up; what lies between grabbed and taken is waiting."""
     preprocessed_ns: int = 0
@@ -38,6 +41,9 @@ class Frame:
     decoded_ns: int = 0
     selected_ns: int = 0
     acted_ns: int = 0
+
+    def __post_init__(self) -> None:
+        self.at_ns = self.at_ns or self.grab_ns
 
     @property
     def width(self) -> int:

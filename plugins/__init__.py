@@ -14,6 +14,8 @@ BUILT_IN = (
     "plugins.observer.decisions",
     "plugins.observer.show",
     "plugins.observer.overlay",
+    "plugins.observer.recorder",
+    "plugins.observer.trace",
     "plugins.guard.arm_key",
     "plugins.guard.staleness",
     "plugins.guard.rate",

@@ -18,7 +18,10 @@ ALLOWED = {
     "training": {"training", "engine"},
     "evaluation": {"evaluation", "engine", "agent"},
 }
-COMMANDS = {ROOT / "agent" / f"{name}.py" for name in ("cli", "cli_models", "cli_training", "cli_arena", "cli_window")}
+COMMANDS = {
+    ROOT / "agent" / f"{name}.py"
+    for name in ("cli", "cli_models", "cli_training", "cli_arena", "cli_window", "cli_recordings")
+}
 CLI = {"conversion", "evaluation", "training", "engine"}
 INFERENCE = {"tensorflow", "keras", "openvino", "onnx", "onnxruntime", "tensorrt", "torch", "jax"}
 

@@ -30,6 +30,7 @@ class DoomCapture:
         self._settings = settings
         self._seed = context.seed
         self._limit = context.episodes
+        self._lock_step = context.lock_step
         self._pace = Pace(0 if context.lock_step else settings.tics * 1_000_000_000 // TIC_RATE)
         self._pending = IDLE
         self._states: WeakKeyDictionary[Frame, Any] = WeakKeyDictionary()
@@ -57,6 +58,8 @@ class DoomCapture:
         except self._lost as error:
             raise UserError(f"the game ended by itself: {error}") from error
         frame = Frame(state.screen_buffer, self._index, grab_ns, time.perf_counter_ns(), episode=len(self.episodes))
+        if self._lock_step:
+            frame.at_ns = self._index * self._settings.tics * 1_000_000_000 // TIC_RATE + 1
         # Live, the loop asks for the truth of a frame while the next ones are grabbed; it goes with the frame.
         self._states[frame] = state
         self._index += 1

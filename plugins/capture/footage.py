@@ -1,9 +1,9 @@
-"""Capture `footage`: a video file or a folder of images."""
+"""Capture `footage`: a video file, a folder of images, or a recording (`--record`)."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pydantic import Field
 from agent.errors import UserError
 from agent.files import images_in
 from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.recording import frames, is_recording
 from agent.types import Frame
 
 
@@ -37,9 +38,13 @@ class FootageCapture:
         if settings.path is None:
             raise UserError("there is no footage to play: give --footage FILE_OR_FOLDER, or capture.path")
         path = context.path(settings.path)
-        if path.is_dir():
+        self._recorded = frames(path) if is_recording(path) else None
+        self._images: Any = iter(())
+        fps = 30.0
+        if self._recorded is not None:
+            pass  # its frames carry their own times
+        elif path.is_dir():
             self._images = _images(path)
-            fps = 30.0
         else:
             self._images, fps = _video(path)
         self._paced = not context.lock_step
@@ -52,6 +57,8 @@ class FootageCapture:
 
         :raises UserError: the footage breaks off or an image cannot be read.
         """
+        if self._recorded is not None:
+            return self._again(self._recorded)
         if self._paced:
             self._pace()
         grab_ns = time.perf_counter_ns()
@@ -59,12 +66,32 @@ class FootageCapture:
         if pixels is None:
             return None
         frame = Frame(pixels, self._index, grab_ns, time.perf_counter_ns())
+        if not self._paced:
+            frame.at_ns = int(self._index * self._period_ns) + 1
         self._index += 1
+        return frame
+
+    def _again(self, recorded: Iterator[Frame]) -> Frame | None:
+        """Return the recording's next frame: its own number, episode, origin and time, grabbed now."""
+        grab_ns = time.perf_counter_ns()
+        frame = next(recorded, None)
+        if frame is None:
+            return None
+        if self._paced:
+            due_ns = self._started_ns + frame.at_ns
+            if not self._started_ns:
+                self._started_ns = grab_ns - frame.at_ns
+            elif grab_ns < due_ns:
+                time.sleep((due_ns - grab_ns) / 1e9)
+        frame.grab_ns = grab_ns if not self._paced else time.perf_counter_ns()
+        frame.grabbed_ns = time.perf_counter_ns()
         return frame
 
     def close(self) -> None:
         """Close the file."""
-        self._images.close()
+        for given in (self._images, self._recorded):
+            if isinstance(given, Generator):
+                given.close()
 
     def _pace(self) -> None:
         now = time.perf_counter_ns()

@@ -1,0 +1,113 @@
+"""Observer `recorder`: frames, detections, decisions and timings of a run in a folder. `--record DIR` adds it.
+
+docs/reports.md describes the form. The capture `footage` plays such a folder again, with each frame's own number,
+episode, origin and time, so that it decides the same in lock-step.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from agent.errors import UserError
+from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.recording import EVENTS, INFO, PROFILE, VERSION, row, video_of
+from agent.types import FrameEvent
+
+CODECS = {"ffv1": ("FFV1", "mkv"), "huffyuv": ("HFYU", "avi"), "mp4v": ("mp4v", "mp4")}
+
+
+class Settings(PluginSettings):
+    """Where the recording goes, and how its frames are kept."""
+
+    path: Path = Field(description="The folder, which is made.")
+    codec: Literal["ffv1", "huffyuv", "mp4v"] = Field(
+        "ffv1",
+        description="`ffv1` and `huffyuv` lose nothing (huffyuv: a fifth of the time, twice the room); `mp4v` is "
+        "small, and its frames are not those that were seen.",
+    )
+    fps: float = Field(60.0, gt=0, le=1000, description="What a video player shows it at; times are kept apart.")
+
+
+class RecorderObserver:
+    """Writes on the observers' thread; the folder is complete or not there.
+
+    :raises UserError: the folder is there already, or cannot be written.
+    """
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        self._path = context.path(settings.path)
+        if self._path.exists():
+            raise UserError(f"{self._path}: this exists already; choose another folder, or remove it")
+        self._codec, suffix = CODECS[settings.codec]
+        self._fps = settings.fps
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._part = Path(tempfile.mkdtemp(prefix=f".{self._path.name}.", dir=self._path.parent))
+            self._events = (self._part / EVENTS).open("w", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{self._path}: the recording cannot be written: {error.strerror}") from error
+        if context.profile is not None:
+            shutil.copyfile(context.profile, self._part / PROFILE)
+        self._video = self._part / video_of(suffix)
+        self._writer: Any = None
+        self._size = (0, 0)
+        self._frames = 0
+        self._info: dict[str, Any] = {
+            "version": VERSION,
+            "names": list(context.names),
+            "seed": context.seed,
+            "lock_step": context.lock_step,
+            "codec": settings.codec,
+            "lossless": settings.codec != "mp4v",
+        }
+
+    def observe(self, event: FrameEvent) -> None:
+        """Write one frame."""
+        if event.pixels is None:
+            return
+        size = (event.frame.width, event.frame.height)
+        if self._writer is None:
+            self._size = size
+            self._writer = cv2.VideoWriter(
+                str(self._video), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*self._codec), self._fps, size
+            )
+            if not self._writer.isOpened():
+                raise UserError(f"{self._path}: OpenCV cannot write this video")
+        if size != self._size:
+            raise UserError(f"{self._path}: the frames' size changed from {self._size} to {size}")
+        self._writer.write(np.ascontiguousarray(event.pixels[:, :, :3]))
+        self._events.write(json.dumps(row(event), separators=(",", ":")) + "\n")
+        self._frames += 1
+
+    def close(self) -> None:
+        """Put the folder in its place."""
+        self._events.close()
+        if self._writer is None:
+            shutil.rmtree(self._part, ignore_errors=True)
+            return
+        self._writer.release()
+        self._info |= {"frames": self._frames, "width": self._size[0], "height": self._size[1]}
+        (self._part / INFO).write_text(json.dumps(self._info, indent=2) + "\n", encoding="utf-8")
+        self._part.chmod(0o755)
+        self._part.rename(self._path)
+
+
+@hookimpl
+def reticle_observer() -> Maker:
+    """Offer `recorder`."""
+    return Maker(
+        "recorder",
+        RecorderObserver,
+        Settings,
+        "frames, detections, decisions and timings in a folder",
+        duties=frozenset({"recorder"}),
+        wants_pixels=True,
+    )

@@ -1,0 +1,137 @@
+"""Observer `trace`: a native Perfetto trace of the run's threads and stages. `--trace FILE` adds it.
+
+Open it at ui.perfetto.dev, which reads the file in the browser and sends it nowhere. Times are those of the frames
+(CLOCK_MONOTONIC on Linux), so nothing is measured twice. Source: Perfetto's TrackEvent documentation.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from agent.errors import UserError
+from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.types import Frame, FrameEvent
+
+TRACKS = {1: "capture", 2: "loop", 3: "observers"}
+CAPTURE, LOOP, OBSERVERS = TRACKS
+PROCESS = 10
+SEQUENCE = 1
+MONOTONIC = 3
+"""Perfetto's number of CLOCK_MONOTONIC."""
+
+
+class Settings(PluginSettings):
+    """Where the trace goes."""
+
+    path: Path = Field(description="The trace, such as run.perfetto-trace.")
+
+
+class TraceObserver:
+    """Writes slices of each frame's stages; the file is complete or not there.
+
+    :raises UserError: the file cannot be written.
+    """
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
+
+        self._trace = Trace
+        self._kinds = TrackEvent
+        self._path = context.path(settings.path)
+        self._next_index = 0
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=self._path.parent)
+        except OSError as error:
+            raise UserError(f"{self._path}: the trace cannot be written: {error.strerror}") from error
+        self._part = Path(name)
+        self._file = os.fdopen(handle, "wb")
+        self._describe()
+
+    def observe(self, event: FrameEvent) -> None:
+        """Write one frame's slices, and the frames that were dropped before it."""
+        began_ns = time.perf_counter_ns()
+        frame = event.frame
+        out = self._trace()
+        lost = frame.index - self._next_index
+        if lost > 0:
+            self._instant(out, CAPTURE, frame.grab_ns, f"dropped {lost}")
+        self._next_index = frame.index + 1
+        self._slice(out, CAPTURE, "grab", frame.grab_ns, frame.grabbed_ns, frame=frame.index)
+        self._slice(out, LOOP, "frame", frame.taken_ns, frame.acted_ns, frame=frame.index, episode=frame.episode)
+        for name, start, end in stages(frame):
+            self._slice(out, LOOP, name, start, end)
+        if event.sent:
+            action = event.action
+            self._instant(out, LOOP, frame.acted_ns, f"act {action.dx} {action.dy} {action.buttons}")
+        elif event.veto is not None:
+            self._instant(out, LOOP, frame.acted_ns, f"veto by {event.veto[0]}")
+        self._slice(out, OBSERVERS, "trace", began_ns, time.perf_counter_ns())
+        self._file.write(out.SerializeToString())
+
+    def close(self) -> None:
+        """Put the trace in its place."""
+        self._file.close()
+        self._part.chmod(0o644)
+        self._part.replace(self._path)
+
+    def _describe(self) -> None:
+        out = self._trace()
+        packet = self._packet(out, 0)
+        packet.sequence_flags = 1  # SEQ_INCREMENTAL_STATE_CLEARED
+        packet.track_descriptor.uuid = PROCESS
+        packet.track_descriptor.process.pid = os.getpid()
+        packet.track_descriptor.process.process_name = "reticle"
+        for track, name in TRACKS.items():
+            descriptor = self._packet(out, 0).track_descriptor
+            descriptor.uuid, descriptor.parent_uuid = track, PROCESS
+            descriptor.thread.pid, descriptor.thread.tid = os.getpid(), os.getpid() + track
+            descriptor.thread.thread_name = name
+        self._file.write(out.SerializeToString())
+
+    def _packet(self, out: Any, at_ns: int) -> Any:
+        packet = out.packet.add()
+        packet.trusted_packet_sequence_id = SEQUENCE
+        packet.timestamp = at_ns
+        packet.timestamp_clock_id = MONOTONIC
+        return packet
+
+    def _slice(self, out: Any, track: int, name: str, start_ns: int, end_ns: int, **numbers: int) -> None:
+        begin = self._packet(out, start_ns).track_event
+        begin.type, begin.track_uuid, begin.name = self._kinds.TYPE_SLICE_BEGIN, track, name
+        for key, value in numbers.items():
+            note = begin.debug_annotations.add()
+            note.name, note.int_value = key, value
+        end = self._packet(out, end_ns).track_event
+        end.type, end.track_uuid = self._kinds.TYPE_SLICE_END, track
+
+    def _instant(self, out: Any, track: int, at_ns: int, name: str) -> None:
+        event = self._packet(out, at_ns).track_event
+        event.type, event.track_uuid, event.name = self._kinds.TYPE_INSTANT, track, name
+
+
+def stages(frame: Frame) -> list[tuple[str, int, int]]:
+    """Return name, start and end of each stage of a frame in the loop, nanoseconds."""
+    found = [("select", frame.decoded_ns, frame.selected_ns), ("act", frame.selected_ns, frame.acted_ns)]
+    if not frame.preprocessed_ns:  # a detector that does not time its stages
+        return [("infer", frame.taken_ns, frame.decoded_ns), *found]
+    return [
+        ("preprocess", frame.taken_ns, frame.preprocessed_ns),
+        ("infer", frame.preprocessed_ns, frame.inferred_ns),
+        ("postprocess", frame.inferred_ns, frame.decoded_ns),
+        *found,
+    ]
+
+
+@hookimpl
+def reticle_observer() -> Maker:
+    """Offer `trace`."""
+    return Maker(
+        "trace", TraceObserver, Settings, "a Perfetto trace of threads and stages", duties=frozenset({"trace"})
+    )
