@@ -29,13 +29,14 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 Role = Literal["capture", "detector", "selection", "actuation", "observer", "guard"]
 ROLES: tuple[Role, ...] = ("capture", "detector", "selection", "actuation", "observer", "guard")
 
-Duty = Literal["recording", "window", "overlay", "recorder", "trace", "dry-run", "model", "arm", "panic"]
+Duty = Literal["recording", "window", "overlay", "recorder", "trace", "dry-run", "model", "arm", "panic", "desktop"]
 """What the host itself may look for in a maker, so that it need not know plugins by name:
 `recording`: a capture that reads what `--footage` names, by its setting `path`;
 `window`: the observer behind `--show`; `overlay`, `recorder`, `trace`: those behind `--overlay`, `--record` and
 `--trace`, by their setting `path`; `dry-run`: the actuation that only writes down;
 `model`: the detector behind `detect`, which runs any model given by its settings;
-`arm`, `panic`: a guard that holds the arm key or listens for the panic key."""
+`arm`, `panic`: a guard that holds the arm key or listens for the panic key; `desktop`: a guard that looks at the
+desktop, which has no part in a run on recorded frames."""
 
 
 Reach = Literal["desktop", "own-game", "nothing"]

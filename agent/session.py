@@ -15,7 +15,7 @@ from typing import Any
 
 from agent.aim import AimController
 from agent.errors import UserError, said
-from agent.hookspecs import Context, Duty, Role
+from agent.hookspecs import Context, Duty, Maker, Role
 from agent.loop import END_OF_FRAMES, Parts, Tally, run
 from agent.machine import share
 from agent.observers import ObserverQueue
@@ -212,13 +212,19 @@ def _plan(loaded: LoadedProfile, options: Options) -> _Plan:
         detector=loaded.detector,
         selection=loaded.selection,
         actuation=actuation,
-        # Recorded frames act on nothing, and no desktop need be there for guards to look at.
-        guards=tuple(c for c in loaded.guards if not options.footage and (reaches_desktop or not c.maker.live_only)),
+        guards=tuple(choice for choice in loaded.guards if _stands(choice.maker, reaches_desktop, options)),
         observers=observers,
         reaches_desktop=reaches_desktop,
         absolute=loaded.actuation.maker.absolute,
         lock_step=loaded.profile.mode == "lock-step" or options.footage is not None,
     )
+
+
+def _stands(guard: Maker, reaches_desktop: bool, options: Options) -> bool:
+    """Tell whether a guard has a part in this run: none looks at a desktop that recorded frames are not of."""
+    if options.footage is not None and "desktop" in guard.duties:
+        return False
+    return reaches_desktop or not guard.live_only
 
 
 def _make_parts(

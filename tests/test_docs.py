@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from agent.aim import AimSettings
 from agent.discovery import discover
 from agent.hookspecs import ROLES, SPECS, Context, Maker
-from agent.profile import Profile, Safety
+from agent.profile import LoopSettings, Profile, Safety
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
@@ -44,6 +44,7 @@ def sections() -> list[tuple[str, type[BaseModel]]]:
     found: list[tuple[str, type[BaseModel]]] = [
         ("## The top level", Profile),
         ("## aim", AimSettings),
+        ("## loop", LoopSettings),
         ("## safety", Safety),
     ]
     offers = discover().offers

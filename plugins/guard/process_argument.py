@@ -58,4 +58,5 @@ def reticle_guard() -> Maker:
         ProcessArgumentGuard,
         Settings,
         "only while the game runs with a required argument",
+        duties=frozenset({"desktop"}),
     )

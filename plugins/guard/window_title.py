@@ -47,4 +47,10 @@ class WindowTitleGuard:
 @hookimpl
 def reticle_guard() -> Maker:
     """Offer `window-title`."""
-    return Maker("window-title", WindowTitleGuard, Settings, "only while the game's window has the focus")
+    return Maker(
+        "window-title",
+        WindowTitleGuard,
+        Settings,
+        "only while the game's window has the focus",
+        duties=frozenset({"desktop"}),
+    )

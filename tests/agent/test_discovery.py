@@ -29,7 +29,7 @@ def test_built_ins_fill_every_role() -> None:
         "detector": ["oracle", "yolo"],
         "selection": ["nearest"],
         "actuation": ["doom", "dry-run", "mouse", "pynput"],
-        "observer": ["decisions", "show"],
+        "observer": ["decisions", "overlay", "recorder", "show", "trace"],
         "guard": ["arm-key", "process-argument", "rate", "staleness", "window-title"],
     }
     assert all(offer.source == "built-in" for found in offers.values() for offer in found.values())

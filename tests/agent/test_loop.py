@@ -6,7 +6,7 @@ import pytest
 from agent.aim import AimController, AimSettings
 from agent.capture_thread import Slot
 from agent.loop import Parts, Tally, run
-from agent.observers import ObserverQueue
+from agent.observers import PICTURES, ObserverQueue
 from agent.safety import Interlock, StopFlag
 from agent.types import FrameEvent
 from plugins.selection.nearest import NearestSelection, Settings
@@ -56,6 +56,29 @@ def test_live_takes_the_newest_frame_and_counts_the_rest() -> None:
     assert finder.seen[-1] == 59
     assert tally.frames + tally.dropped == 60
     assert tally.dropped > 10
+
+
+def test_a_capped_loop_rests_and_takes_the_newest() -> None:
+    finder = Finder()
+    made, _, stop = parts(Frames(60, period_s=0.004), finder)
+    tally = Tally()
+    run(made, tally, stop, lock_step=False, duration_s=None, max_fps=50)
+    assert 8 <= tally.frames <= 20
+    assert tally.frames + tally.dropped == 60
+    assert finder.seen == sorted(set(finder.seen))
+
+
+def test_a_network_that_others_slow_down_is_counted() -> None:
+    class Contended(Finder):
+        def detect(self, frame):
+            self.delay_s = 0.02 if frame.index >= 150 else 0.002
+            return super().detect(frame)
+
+    made, _, stop = parts(Frames(160), Contended())
+    tally = Tally()
+    run(made, tally, stop, lock_step=True, duration_s=None)
+    assert 1e6 < tally.alone_ns < 2e7
+    assert 8 <= tally.contended <= 20
 
 
 def test_live_ends_in_time_although_the_capture_stalls() -> None:
@@ -138,7 +161,7 @@ def test_an_observer_that_blocks_loses_events_and_delays_nothing() -> None:
     tally = Tally()
     run(made, tally, stop, lock_step=False, duration_s=None)
     assert tally.frames > 20
-    assert observers.dropped == tally.frames - 8 - 1
+    assert observers.dropped == tally.frames - PICTURES - 1
     blocking.go_on.set()
     observers.close()
 
