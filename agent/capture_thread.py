@@ -1,4 +1,9 @@
-"""Live capture: a thread one frame ahead of the loop, and the slot that holds only the newest frame."""
+"""Live capture on a thread of its own, and the slot that holds only the newest frame.
+
+A capture whose pictures come by themselves (a game's, a video's) runs ahead of the loop. One whose picture is there at
+any time (the screen's) grabs when the loop is ready for it: a frame that waits for the loop is the older for it, by
+half of a frame's time on average, and a grab takes far less than that.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,7 @@ class Slot:
         self._ready = threading.Condition()
         self._frame: Frame | None = None
         self._ended = False
+        self._wanted = False
         self._error: BaseException | None = None
         self.dropped = 0
 
@@ -25,14 +31,29 @@ class Slot:
             if self._frame is not None:
                 self.dropped += 1
             self._frame = frame
-            self._ready.notify()
+            self._ready.notify_all()
+
+    def want(self) -> None:
+        """Ask a capture that waits for it to grab."""
+        with self._ready:
+            if self._frame is None:
+                self._wanted = True
+                self._ready.notify_all()
+
+    def asked(self, timeout_s: float) -> bool:
+        """Wait until the loop wants a frame; False when the time is up."""
+        with self._ready:
+            if not self._wanted:
+                self._ready.wait(timeout_s)
+            wanted, self._wanted = self._wanted, False
+            return wanted
 
     def end(self, error: BaseException | None = None) -> None:
         """Say that no frame will follow, and why when it is an error."""
         with self._ready:
             self._ended = True
             self._error = error
-            self._ready.notify()
+            self._ready.notify_all()
 
     def take(self, timeout_s: float) -> Frame | None:
         """Return the newest unread frame, waiting for one; None when the time is up or none will come.
@@ -41,7 +62,7 @@ class Slot:
         """
         with self._ready:
             if self._frame is None and not self._ended:
-                self._ready.wait(timeout_s)
+                self._ready.wait_for(lambda: self._frame is not None or self._ended, timeout_s)
             frame, self._frame = self._frame, None
             if frame is None and self._error is not None:
                 raise self._error
@@ -55,11 +76,12 @@ class Slot:
 
 
 class CaptureThread:
-    """Grabs as fast as the capture gives frames, into the slot."""
+    """Grabs into the slot: as fast as the capture gives frames, or when it is asked."""
 
     def __init__(self, capture: Capture, slot: Slot) -> None:
         self._grab: Callable[[], Frame | None] = capture.grab
         self._slot = slot
+        self.on_demand = bool(getattr(capture, "on_demand", False))
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._thread.start()
@@ -70,11 +92,16 @@ class CaptureThread:
         self._thread.join(2.0)
 
     def _run(self) -> None:
-        grab, put = self._grab, self._slot.put
+        grab, slot = self._grab, self._slot
         error: BaseException | None = None
         try:
-            while not self._stop and (frame := grab()) is not None:
-                put(frame)
+            while not self._stop:
+                if self.on_demand and not slot.asked(0.05):
+                    continue
+                frame = grab()
+                if frame is None:
+                    break
+                slot.put(frame)
         except BaseException as raised:
             error = raised
         self._slot.end(error)

@@ -154,6 +154,8 @@ def _live(parts: Parts, until_ns: int | None, stop: StopFlag, tally: Tally, pati
     seen_ns = time.perf_counter_ns()
     try:
         while not _finished(until_ns, stop):
+            if thread.on_demand:
+                slot.want()
             frame = slot.take(timeout_s=0.05)
             if frame is not None:
                 _step(parts, frame, tally)

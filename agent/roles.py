@@ -13,7 +13,11 @@ from agent.types import Action, Detections, Episode, Frame, FrameEvent, Target
 
 
 class Capture(Protocol):
-    """Grabs frames."""
+    """Grabs frames.
+
+    One that has an attribute `on_demand` that is true is asked, live, when the loop is ready for a frame: its picture
+    is there at any time, and the later it is grabbed the newer it is. The others grab ahead.
+    """
 
     def grab(self) -> Frame | None:
         """Return the next frame, or None when there are no more (the end of the footage).

@@ -16,6 +16,7 @@ class Until:
     def __init__(self, capture: Capture, ended: Callable[[], bool]) -> None:
         self._grab = capture.grab
         self._ended = ended
+        self.on_demand = bool(getattr(capture, "on_demand", False))
 
     def grab(self) -> Frame | None:
         """Return the next frame."""

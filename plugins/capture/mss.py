@@ -50,6 +50,8 @@ class MssCapture:
     :raises UserError: there is no screen, no such monitor or window, or the region lies outside it.
     """
 
+    on_demand = True
+
     def __init__(self, settings: Settings, context: Context) -> None:
         import mss
 

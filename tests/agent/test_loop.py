@@ -203,6 +203,19 @@ def test_lock_step_waits_for_observers_so_that_none_misses_a_frame() -> None:
     assert kept == [(i, i) for i in range(50)]
 
 
+def test_a_capture_on_demand_grabs_only_when_the_loop_is_ready() -> None:
+    class Screen(Frames):
+        on_demand = True
+
+    screen, finder = Screen(10_000), Finder(delay_s=0.01)
+    made, _, stop = parts(screen, finder)
+    tally = Tally()
+    run(made, tally, stop, lock_step=False, duration_s=0.4)
+    assert 10 < tally.frames <= 40
+    assert tally.dropped == 0
+    assert screen.given <= tally.frames + 1
+
+
 def test_the_slot_keeps_only_the_newest() -> None:
     slot = Slot()
     for i in range(4):
