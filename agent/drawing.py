@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import colorsys
+import math
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,16 +14,49 @@ from numpy.typing import NDArray
 
 from agent.types import Detections, FrameEvent, Target
 
+STRIP_FRAMES, STRIP_PX = 120, 30
+"""The strip's width, a column a frame, and its height."""
+
 _WHITE, _BLACK, _RED = (255, 255, 255), (0, 0, 0), (60, 60, 255)
 
 
-def drawn(event: FrameEvent, names: Sequence[str], crosshair: tuple[float, float]) -> NDArray[np.uint8]:
-    """Return a frame's picture, uint8 (height, width, 3) BGR, with all that was seen and decided on it."""
-    assert event.pixels is not None
-    picture = np.ascontiguousarray(event.pixels[:, :, :3])
-    draw_detections(picture, event.detections, names)
-    draw_aim(picture, event.target, crosshair)
-    return picture
+class Canvas:
+    """Draws frames with all that was seen and decided, and a strip of the last latencies.
+
+    :param names: the detector's.
+    :param crosshair: fractions of width and height.
+    """
+
+    def __init__(self, names: Sequence[str], crosshair: tuple[float, float]) -> None:
+        self._names = names
+        self._crosshair = crosshair
+        self._latencies: deque[float] = deque(maxlen=STRIP_FRAMES)
+
+    def drawn(self, event: FrameEvent) -> NDArray[np.uint8]:
+        """Return a frame's picture, uint8 (height, width, 3) BGR; call it for the frames that are shown, in order."""
+        assert event.pixels is not None
+        picture = np.ascontiguousarray(event.pixels[:, :, :3])
+        draw_detections(picture, event.detections, self._names)
+        draw_aim(picture, event.target, self._crosshair)
+        self._latencies.append((event.frame.acted_ns - event.frame.grab_ns) / 1e6)
+        said = f"{self._latencies[-1]:.1f} ms"
+        if event.target is not None:
+            said += f", error {math.hypot(event.target.error_x, event.target.error_y):.0f} px"
+        draw_strip(picture, list(self._latencies), said)
+        return picture
+
+
+def draw_strip(picture: NDArray[np.uint8], latencies_ms: Sequence[float], said: str) -> None:
+    """Draw a column for each latency at the bottom left, twice the median high at the most, and a line of text."""
+    height = picture.shape[0]
+    if height < 3 * STRIP_PX:
+        return
+    scale = STRIP_PX / 2 / max(1e-6, float(np.median(latencies_ms)))
+    base = height - 4
+    for x, latency in enumerate(latencies_ms, 4):
+        top = base - max(1, min(STRIP_PX, round(latency * scale)))
+        cv2.line(picture, (x, base), (x, top), _WHITE if top > base - STRIP_PX else _RED, 1)
+    cv2.putText(picture, said, (4, base - STRIP_PX - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.4, _WHITE, 1, cv2.LINE_AA)
 
 
 def draw_detections(picture: NDArray[np.uint8], detections: Detections, names: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 from pydantic import Field
 
-from agent.drawing import drawn
+from agent.drawing import Canvas
 from agent.errors import UserError
 from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
 from agent.types import FrameEvent
@@ -39,8 +39,7 @@ class OverlayObserver:
         self._path = context.path(settings.path)
         self._fps = settings.fps
         self._real_time = not context.lock_step
-        self._names = context.names
-        self._crosshair = context.crosshair
+        self._canvas = Canvas(context.names, context.crosshair)
         self._writer: Any = None
         self._first_ns = 0
         self._written = 0
@@ -58,7 +57,7 @@ class OverlayObserver:
         """Add one frame."""
         if event.pixels is None:
             return
-        picture = drawn(event, self._names, self._crosshair)
+        picture = self._canvas.drawn(event)
         if self._writer is None:
             size = (picture.shape[1], picture.shape[0])
             self._writer = cv2.VideoWriter(str(self._part), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, size)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from agent.drawing import drawn
+from agent.drawing import Canvas
 from agent.errors import UserError
 from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
 from agent.types import FrameEvent
@@ -42,8 +42,7 @@ class ShowObserver:
         self._scale = settings.scale
         self._period_s = 1 / settings.max_fps
         self._next_s = 0.0
-        self._names = context.names
-        self._crosshair = context.crosshair
+        self._canvas = Canvas(context.names, context.crosshair)
         self._panic = context.panic
         self._window: Any = None  # made by the thread that draws, which SDL wants to be the one that asked
         try:
@@ -62,7 +61,7 @@ class ShowObserver:
         if event.pixels is None or now < self._next_s:
             return
         self._next_s = now + self._period_s
-        picture = drawn(event, self._names, self._crosshair)
+        picture = self._canvas.drawn(event)
         pygame = self._pygame
         height, width = picture.shape[:2]
         size = (round(width * self._scale), round(height * self._scale))
