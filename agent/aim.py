@@ -1,4 +1,4 @@
-"""The aim controller: from a target to an action."""
+"""The aim controller: from a target to an action, proportional or predictive (see agent/motion.py)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from agent.motion import Motions, Tracked, track
 from agent.types import IDLE, LEFT, Action, Frame, Target
+
+IN_VIEW = 0.9
+"""A target nearer to the picture's edge than this part of its half is not sure to be in it."""
+MOST_COAST_NS = 2_000_000_000
+JUMP_DEG = 4.0
+"""A sighting this far from where the track expects it is of another target."""
 
 
 class AimSettings(BaseModel):
@@ -15,6 +22,27 @@ class AimSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    method: Literal["proportional", "predictive"] = Field(
+        "proportional",
+        description="`proportional` corrects a part of each picture's error; `predictive` corrects what remains of it "
+        "after the motions that the picture does not show yet, where the target will be (needs calibration).",
+    )
+    delay_ms: float = Field(
+        0.0,
+        ge=0,
+        le=2000,
+        description="`predictive`: from a frame to the first that shows the motion decided on it; 0 means the next.",
+    )
+    smoothing: float = Field(
+        0.5, ge=0, lt=1, description="`predictive`: how much a track is believed over a sighting; 0 not at all."
+    )
+    coast_ms: float = Field(
+        100.0,
+        ge=0,
+        le=5000,
+        description="`predictive`: a target that pictures lack where it should be is aimed at for so long still.",
+    )
+    lead_max_deg: float = Field(5.0, ge=0, le=90, description="`predictive`: the farthest that a target is led.")
     gain: float = Field(0.3, gt=0, le=2, description="The part of the aim error that one action corrects.")
     fov_deg: float | None = Field(None, gt=1, lt=179, description="The game's horizontal field of view, degrees.")
     view_width_px: int | None = Field(
@@ -36,6 +64,9 @@ class AimSettings(BaseModel):
         "never",
         description="`tap` presses for one frame and lets go for the next, `hold` presses as long as the "
         "crosshair is on the target.",
+    )
+    fire_pause_ms: float = Field(
+        0.0, ge=0, le=10_000, description="`predictive`: the least time from a shot to the picture of the next."
     )
     fire_within: float = Field(
         0.8,
@@ -60,13 +91,15 @@ class AimSettings(BaseModel):
         for name in ("search_deg", "fov_deg"):
             if getattr(self, name) and self.degrees_per_count is None:
                 raise ValueError(f"{name} is in degrees, so degrees_per_count must be set too")
+        if self.method == "predictive" and (self.fov_deg is None or self.degrees_per_count is None):
+            raise ValueError("predictive aim needs fov_deg and degrees_per_count; `agent.py calibrate` finds them")
         return self
 
 
 class AimController:
-    """Proportional aim: each action corrects `gain` of the error; parts of a count are carried over.
+    """Target to action, proportional or predictive; parts of a count are carried over.
 
-    Deterministic: the same targets in the same order give the same actions.
+    Deterministic: the same targets in the same order at the same times give the same actions.
 
     :param absolute: the actuation goes to a point on the screen, so the crosshair follows at once.
     """
@@ -74,29 +107,100 @@ class AimController:
     def __init__(self, settings: AimSettings, absolute: bool = False) -> None:
         self._settings = settings
         self._absolute = absolute
-        self._carry_x = 0.0
-        self._carry_y = 0.0
-        self._pressed = False
+        self._delay_ns = int(settings.delay_ms * 1e6)
+        self._pause_ns = int(settings.fire_pause_ms * 1e6)
         self._episode = -1
+        self._begin()
+
+    def _begin(self) -> None:
+        self._carry_x = self._carry_y = 0.0
+        self._pressed = False
+        self._motions = Motions(self._delay_ns)
+        self._track: Tracked | None = None
+        self._shot_ns = -1
+        self._lag_ns = self._missed_ns = 0
 
     def act(self, target: Target | None, frame: Frame) -> Action:
         """Return the action for this frame."""
         if frame.episode != self._episode:
             self._episode = frame.episode
-            self._carry_x = self._carry_y = 0.0
-            self._pressed = False
+            self._begin()
         if target is None:
-            return self._search()
-        if not math.isfinite(target.error_x + target.error_y):
+            action = self._coast(frame) or self._search()
+        elif not math.isfinite(target.error_x + target.error_y):
             raise ValueError(f"the selection gave a target whose aim error is no number: {target}")
-        s = self._settings
-        buttons = self._fire(target)
-        if self._absolute:
+        elif self._absolute:
             point = (round(frame.origin[0] + target.aim_x), round(frame.origin[1] + target.aim_y))
-            return Action(0, 0, buttons, point)
+            return Action(0, 0, self._fire(target, 0.0, 0.0), point)
+        elif self._settings.method == "predictive":
+            action = self._predictive(target, frame)
+        else:
+            action = self._proportional(target, frame)
+        scale = self._settings.degrees_per_count or 0.0
+        self._motions.send(frame.at_ns, action.dx * scale, action.dy * scale)
+        return action
+
+    def vetoed(self) -> None:
+        """Take the last motion back: it was not carried out."""
+        self._motions.take_back()
+
+    def _proportional(self, target: Target, frame: Frame) -> Action:
+        s = self._settings
+        buttons = self._fire(target, target.error_x, target.error_y)
         dx = self._counts(target.error_x, frame)
         dy = self._counts(target.error_y, frame) if s.vertical else 0.0
         return Action(*self._whole(dx, dy), buttons)
+
+    def _predictive(self, target: Target, frame: Frame) -> Action:
+        s = self._settings
+        assert s.degrees_per_count is not None
+        f = s.focal_px(frame.width)
+        seen_ns = target.at_ns or frame.at_ns
+        self._lag_ns, self._missed_ns = frame.at_ns - seen_ns, 0
+        shown_x, shown_y = self._motions.shown(seen_ns)
+        at_x = shown_x + math.degrees(math.atan(target.error_x / f))
+        at_y = shown_y + math.degrees(math.atan(target.error_y / f))
+        self._track = track(self._track, seen_ns, at_x, at_y, s.smoothing, JUMP_DEG)
+        rest_x, rest_y = self._rest(self._track, frame)
+        px_x, px_y = (f * math.tan(math.radians(max(-80.0, min(80.0, rest)))) for rest in (rest_x, rest_y))
+        # The next shot waits until a picture shows what the last one did.
+        may_fire = self._shot_ns < 0 or seen_ns > self._shot_ns + max(self._delay_ns, self._pause_ns)
+        buttons = self._fire(target, px_x, px_y) if may_fire else self._let_go()
+        if buttons:
+            self._shot_ns = frame.at_ns
+        gain = s.gain / s.degrees_per_count
+        dx = rest_x * gain if abs(px_x) >= s.deadband_px else 0.0
+        dy = rest_y * gain if s.vertical and abs(px_y) >= s.deadband_px else 0.0
+        return Action(*self._whole(dx, dy), buttons)
+
+    def _rest(self, tracked: Tracked, frame: Frame) -> tuple[float, float]:
+        """Return what is left to turn, degrees, once all that was sent shows."""
+        x, y = tracked.ahead(frame.at_ns + self._delay_ns, self._settings.lead_max_deg)
+        return x - self._motions.view[0], y - self._motions.view[1]
+
+    def _coast(self, frame: Frame) -> Action | None:
+        """Go on to a target that was seen before; None when there is none, or pictures show that it is gone.
+
+        A late picture may be of a moment when the view was elsewhere: that it lacks the target says nothing.
+        """
+        s = self._settings
+        if self._track is None or s.degrees_per_count is None:
+            return None
+        picture_ns = frame.at_ns - self._lag_ns
+        x, _ = self._track.ahead(picture_ns, s.lead_max_deg)
+        off = abs(x - self._motions.shown(picture_ns)[0])
+        if off < math.degrees(math.atan(frame.width / 2 / s.focal_px(frame.width))) * IN_VIEW:
+            self._missed_ns = self._missed_ns or frame.at_ns
+            if frame.at_ns - self._missed_ns >= s.coast_ms * 1e6:
+                self._track = None
+                return None
+        if frame.at_ns - self._track.at_ns > MOST_COAST_NS:
+            self._track = None
+            return None
+        self._pressed = False
+        rest_x, rest_y = self._rest(self._track, frame)
+        gain = s.gain / s.degrees_per_count
+        return Action(*self._whole(rest_x * gain, rest_y * gain if s.vertical else 0.0))
 
     def _counts(self, error_px: float, frame: Frame) -> float:
         s = self._settings
@@ -113,17 +217,20 @@ class AimController:
         self._carry_x, self._carry_y = x - whole_x, y - whole_y
         return max(-limit, min(limit, whole_x)), max(-limit, min(limit, whole_y))
 
-    def _fire(self, target: Target) -> int:
+    def _fire(self, target: Target, error_x: float, error_y: float) -> int:
+        """Return the button when the crosshair, off by this many pixels, is on the target."""
         s = self._settings
         if s.fire == "never":
             return 0
         half_width = (target.box[2] - target.box[0]) / 2 * s.fire_within
         half_height = (target.box[3] - target.box[1]) / 2 * s.fire_within
-        x = 0.0 if self._absolute else target.error_x
-        y = 0.0 if self._absolute or not s.vertical else target.error_y
-        on_target = abs(x) <= half_width and abs(y) <= half_height
+        on_target = abs(error_x) <= half_width and (abs(error_y) <= half_height or not s.vertical)
         self._pressed = on_target and not (s.fire == "tap" and self._pressed)
         return LEFT if self._pressed else 0
+
+    def _let_go(self) -> int:
+        self._pressed = False
+        return 0
 
     def _search(self) -> Action:
         self._pressed = False

@@ -192,6 +192,8 @@ def _step(parts: Parts, frame: Frame, tally: Tally) -> None:
     frame.selected_ns = now()
     sent = interlock.submit(action, frame)
     frame.acted_ns = now()
+    if not (sent if frame.recorded_sent is None else frame.recorded_sent):
+        parts.controller.vetoed()
     tally.count(frame, detections, target, action, sent)
     observers = parts.observers
     if observers.active:

@@ -112,7 +112,14 @@ def frames(folder: Path) -> Iterator[Frame]:
                 break
             grab_ns, grabbed_ns, *_ = line["times_ns"]
             yield Frame(
-                pixels, line["frame"], grab_ns, grabbed_ns, tuple(line["origin"]), line["episode"], line["at_ns"]
+                pixels,
+                line["frame"],
+                grab_ns,
+                grabbed_ns,
+                tuple(line["origin"]),
+                line["episode"],
+                line["at_ns"],
+                line["sent"],
             )
     finally:
         reader.release()

@@ -50,6 +50,9 @@ class Controller(Protocol):
     def act(self, target: Target | None, frame: Frame) -> Action:
         """Return the action for this frame."""
 
+    def vetoed(self) -> None:
+        """Take the last action back: it was not carried out."""
+
 
 class Detector(Protocol):
     """Finds things in a frame."""

@@ -34,6 +34,8 @@ class Frame:
     at_ns: int = 0
     """When the picture was, on the clock of the run: real where the run is, the game's or the recording's in lock-step.
     What decides by time goes by this, so that it decides the same again. By default when the grab began."""
+    recorded_sent: bool | None = None
+    """In a recording, whether the action was carried out then; None elsewhere."""
     taken_ns: int = 0
     """When the loop took the frame up; what lies between grabbed and taken is waiting."""
     preprocessed_ns: int = 0
@@ -69,6 +71,8 @@ class Detections:
     xyxy: NDArray[np.float32]
     confidence: NDArray[np.float32]
     class_id: NDArray[np.int32]
+    at_ns: int = 0
+    """When the picture they are of was (see `Frame.at_ns`); 0 means the frame they are given for."""
 
     def __post_init__(self) -> None:
         n = len(self.xyxy)
@@ -109,6 +113,8 @@ class Target:
     aim_y: float
     error_x: float
     error_y: float
+    at_ns: int = 0
+    """When the picture was that it was seen in; 0 means the frame it is given for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 BINS = 2048
 """A side. Half of them are filled at the least once a range has settled."""
 
+TINY = 1e-30
+"""What is smaller counts as zero."""
+
 
 class Histogram:
     """Counts of numbers by magnitude, negative and positive apart, with a range that doubles when it must.
@@ -28,8 +31,10 @@ class Histogram:
         largest = float(max(flat.max(), -flat.min()))
         if not np.isfinite(largest):
             raise FloatingPointError("an activation is no number")
-        if not largest:
-            self.positive[0] += flat.size
+        if largest < TINY:  # bins so narrow cannot be counted in float32
+            below = np.count_nonzero(flat < 0)
+            self.positive[0] += flat.size - below
+            self.negative[0] += below
             return
         if not self.width:
             self.width = largest / BINS * 1.0001

@@ -131,7 +131,7 @@ class _Spoiled:
         elif trial.noise_px and len(seen):
             shift = self._rng.normal(0, trial.noise_px, (len(seen), 2)).astype(np.float32)
             seen = Detections(seen.xyxy + np.concatenate((shift, shift), axis=1), seen.confidence, seen.class_id)
-        self._late.append(seen)
+        self._late.append(replace(seen, at_ns=frame.at_ns))
         lag = self._lag
         if self._jitter:
             lag += int(self._rng.integers(0, self._jitter + 1))
@@ -170,6 +170,9 @@ class RandomHand:
         """Return some action."""
         del target, frame
         return Action(int(self._rng.integers(-60, 61)), 0, LEFT if self._rng.random() < 0.5 else 0)
+
+    def vetoed(self) -> None:
+        """Go on all the same."""
 
 
 def run_trial(trial: Trial) -> Score:

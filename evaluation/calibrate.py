@@ -97,6 +97,9 @@ class Turner:
         self._wait_ns = time.perf_counter_ns() + self._settle_ns
         return Action(self._counts, 0, 0)
 
+    def vetoed(self) -> None:
+        """Go on all the same."""
+
     def _took(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
         """Take in what the last turn did; set the next one, or return False when there is none."""
         middle, focal = self._crosshair * before.shape[1], before.shape[1] / 2

@@ -59,7 +59,12 @@ class Game:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._read, name="game", daemon=True)
         self._thread.start()
-        if not self._ready.wait(START_S) or not self.running:
+        try:
+            ready = self._ready.wait(START_S)
+        except BaseException:  # a signal, which unwinds what is not made yet
+            self.close()
+            raise
+        if not ready or not self.running:
             self._process.kill()
             said = self._process.stderr.read().strip() if self._process.stderr else ""
             self.close()

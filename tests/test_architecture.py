@@ -66,6 +66,8 @@ def test_the_host_names_no_plugin_and_no_game() -> None:
     names = (names | {"csgo", "vizdoom"} | INFERENCE) - {
         "show",
         "overlay",
+        "recorder",
+        "trace",
         "mouse",
         "rate",
         "nearest",

@@ -48,6 +48,7 @@ class NearestSelection:
             return None
         cross_x, cross_y = self._crosshair[0] * frame.width, self._crosshair[1] * frame.height
         part_x, part_y = self._point
+        at_ns = detections.at_ns
         priority = self._priority
         best: tuple[float, float] = (math.inf, math.inf)
         target = None
@@ -67,7 +68,7 @@ class NearestSelection:
             distance = math.hypot(x - cross_x, y - cross_y)
             if distance <= self._limit and (rank, distance) < best:
                 best = (rank, distance)
-                target = Target((left, top, right, bottom), class_id, confidence, x, y, x - cross_x, y - cross_y)
+                target = Target((left, top, right, bottom), class_id, confidence, x, y, x - cross_x, y - cross_y, at_ns)
         return target
 
 

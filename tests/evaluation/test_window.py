@@ -77,7 +77,7 @@ def test_a_terminated_run_leaves_neither_game_nor_server(tmp_path: Path) -> None
     assert until(lambda: len(games() - before) >= 2, 60)
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 128 + signal.SIGTERM
-    assert until(lambda: games() <= before)
+    assert until(lambda: games() <= before, 20)
 
 
 def test_a_killed_run_leaves_neither_game_nor_server(tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+"""Motions in flight and tracks: a simulated view with a known dead time, no game."""
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.aim import AimController, AimSettings
+from agent.motion import Motions, Tracked, track
+from agent.types import LEFT, Target
+from tests.agent.makes import frame
+
+FRAME_NS = 1_000_000_000 // 35
+F = 320.0
+CALIBRATED = {"fov_deg": 90, "view_width_px": 640, "degrees_per_count": 0.05, "vertical": False}
+
+
+def simulate(method: str, latency: int, target_deg, frames: int = 70, **settings) -> list[float]:
+    """Errors (degrees, true) at each frame; the controller sees the picture of `latency` frames ago."""
+    aim = AimController(AimSettings(method=method, **{**CALIBRATED, "gain": 0.6, **settings}))
+    view, past, errors = 0.0, [], []
+    for i in range(frames):
+        now = frame(i, 640, 480, at_ns=(i + 1) * FRAME_NS)
+        error = target_deg(i) - view
+        errors.append(error)
+        past.append((error, now.at_ns))
+        seen = None
+        if len(past) > latency:
+            late, at_ns = past[-1 - latency]
+            if abs(late) < 44:
+                x = F * math.tan(math.radians(late))
+                seen = Target((310 + x, 230, 330 + x, 250), 0, 1.0, 320 + x, 240, x, 0.0, at_ns)
+        view += aim.act(seen, now).dx * 0.05
+    return errors
+
+
+def past_the_target(errors: list[float]) -> float:
+    return max(0.0, -min(errors))
+
+
+@pytest.mark.parametrize("latency", [0, 2, 4, 7, 10])
+def test_a_step_is_taken_without_overshoot_whatever_the_latency(latency: int) -> None:
+    errors = simulate("predictive", latency, lambda i: 20.0)
+    assert past_the_target(errors) <= 0.05 * 20
+    settled = latency + round(0.150 * 35) + 1
+    assert all(abs(e) < 1.0 for e in errors[settled:]), f"within latency and 150 ms: {errors}"
+
+
+def test_the_plain_controller_runs_past_and_swings() -> None:
+    assert past_the_target(simulate("proportional", 4, lambda i: 20.0)) > 10
+
+
+def test_a_moving_target_is_followed_no_farther_behind_however_late_the_pictures() -> None:
+    """What stays is what the target moves in a frame, over the gain: 0.86 / 0.6 degrees, as without any latency."""
+    for latency in (0, 3, 7):
+        errors = simulate("predictive", latency, lambda i: 10 + 30 * i / 35, frames=120)
+        assert max(abs(e) for e in errors[60:]) < 1.5
+    swings = simulate("proportional", 3, lambda i: 10 + 30 * i / 35, frames=120)
+    assert max(abs(e) for e in swings[60:]) > 3
+
+
+@pytest.mark.parametrize("wrong", [0.7, 1.3])
+def test_a_wrong_calibration_still_converges(wrong: float) -> None:
+    errors = simulate("predictive", 3, lambda i: 20.0, frames=150, degrees_per_count=0.05 * wrong)
+    assert max(abs(e) for e in errors[100:]) < 0.5
+
+
+def test_the_next_shot_waits_for_a_picture_of_the_last() -> None:
+    aim = AimController(AimSettings(method="predictive", fire="tap", **CALIBRATED))
+    latency, fired = 4, []
+    for i in range(20):
+        now = frame(i, 640, 480, at_ns=(i + 1) * FRAME_NS)
+        seen = Target((310, 230, 330, 250), 0, 1.0, 320, 240, 0.0, 0.0, max(1, now.at_ns - latency * FRAME_NS))
+        if aim.act(seen, now).buttons & LEFT:
+            fired.append(i)
+    assert len(fired) >= 3
+    assert min(b - a for a, b in itertools.pairwise(fired)) > latency
+
+
+def test_what_was_vetoed_is_not_in_flight() -> None:
+    aim = AimController(AimSettings(method="predictive", gain=1, **CALIBRATED))
+    x = F * math.tan(math.radians(10))
+    seen = Target((310, 230, 330, 250), 0, 1.0, 320 + x, 240, x, 0.0)
+    first = aim.act(seen, frame(0, 640, 480, at_ns=FRAME_NS))
+    aim.vetoed()
+    again = aim.act(seen, frame(1, 640, 480, at_ns=2 * FRAME_NS))
+    assert first.dx == again.dx == 200
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.floats(-30, 30)), max_size=40), st.integers(0, 200))
+def test_in_the_end_a_picture_shows_all_that_was_sent(moves: list[tuple[int, float]], delay_ms: int) -> None:
+    motions, at_ns = Motions(delay_ms * 1_000_000), 0
+    for step, x in moves:
+        at_ns += step * 1_000_000
+        motions.send(at_ns, x, 0.0)
+    total = sum(x for _, x in moves)
+    assert motions.view[0] == pytest.approx(total, abs=1e-6)
+    assert motions.shown(at_ns + delay_ms * 1_000_000 + 1)[0] == pytest.approx(total, abs=1e-6)
+    assert motions.shown(0)[0] == pytest.approx(0, abs=1e-6)
+
+
+@given(st.floats(-40, 40), st.floats(-60, 60), st.floats(0, 0.9))
+def test_a_steady_rate_is_found(start: float, rate: float, smoothing: float) -> None:
+    tracked: Tracked | None = None
+    for i in range(200):
+        at_ns = (i + 1) * FRAME_NS
+        tracked = track(tracked, at_ns, start + rate * at_ns / 1e9, 0.0, smoothing, jump_deg=4)
+    assert tracked is not None
+    assert tracked.rate_x == pytest.approx(rate, abs=0.05 + abs(rate) * 0.01)
+    ahead, _ = tracked.ahead(tracked.at_ns + 100_000_000, most_deg=100)
+    assert ahead == pytest.approx(start + rate * (200 * FRAME_NS / 1e9 + 0.1), abs=0.1 + abs(rate) * 0.01)
+    bounded, _ = tracked.ahead(tracked.at_ns + 10_000_000_000, most_deg=3)
+    assert abs(bounded - tracked.x) <= 3 + 1e-9
+
+
+def test_a_profile_without_calibration_says_how_to_get_one() -> None:
+    with pytest.raises(ValueError, match="agent.py calibrate"):
+        AimSettings(method="predictive")
