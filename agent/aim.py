@@ -25,7 +25,7 @@ class AimSettings(BaseModel):
     method: Literal["proportional", "predictive"] = Field(
         "proportional",
         description="`proportional` corrects a part of each picture's error; `predictive` corrects what remains of it "
-        "after the motions that the picture does not show yet, where the target will be (needs calibration).",
+        "after the motions that the picture does not show yet, where the target will be. Without calibration it is plain.",
     )
     delay_ms: float = Field(
         0.0,
@@ -75,6 +75,11 @@ class AimSettings(BaseModel):
         description="How far from the aim point counts as on the target, as a part of the box's half size.",
     )
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether errors can be turned into degrees and degrees into counts."""
+        return self.fov_deg is not None and self.degrees_per_count is not None
+
     def focal_px(self, width: float) -> float:
         """Return the distance from the eye to the picture's plane, pixels of a frame of this width.
 
@@ -91,8 +96,6 @@ class AimSettings(BaseModel):
         for name in ("search_deg", "fov_deg"):
             if getattr(self, name) and self.degrees_per_count is None:
                 raise ValueError(f"{name} is in degrees, so degrees_per_count must be set too")
-        if self.method == "predictive" and (self.fov_deg is None or self.degrees_per_count is None):
-            raise ValueError("predictive aim needs fov_deg and degrees_per_count; `agent.py calibrate` finds them")
         return self
 
 
@@ -132,7 +135,7 @@ class AimController:
         elif self._absolute:
             point = (round(frame.origin[0] + target.aim_x), round(frame.origin[1] + target.aim_y))
             return Action(0, 0, self._fire(target, 0.0, 0.0), point)
-        elif self._settings.method == "predictive":
+        elif self._settings.method == "predictive" and self._settings.calibrated:
             action = self._predictive(target, frame)
         else:
             action = self._proportional(target, frame)

@@ -64,7 +64,8 @@ def game(
             episode = what["episode"]
             out.print(f"episode {episode['seed'] - start + 1}: {episode['kills']} kills, {episode['shots']} shots")
 
-    choice.maker.game(choice.settings, context, wait_for_line if wait else lambda: None, told)
+    with _unwinding():
+        choice.maker.game(choice.settings, context, wait_for_line if wait else lambda: None, told)
 
 
 def demo_window(

@@ -105,6 +105,12 @@ def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext, ch
         profile=loaded.path.resolve(),
         episodes=options.episodes or loaded.profile.episodes,
     )
+    if loaded.profile.aim.method == "predictive" and not loaded.profile.aim.calibrated:
+        print(
+            f"{loaded.path}: aim is not calibrated, so it is proportional: `agent.py calibrate --profile {loaded.path} "
+            "--live` finds fov_deg and degrees_per_count",
+            file=sys.stderr,
+        )
     choices = [plan.capture, plan.detector, plan.selection, plan.actuation, *plan.guards, *plan.observers]
     check_all(choices, context)
     for choice in choices:

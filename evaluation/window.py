@@ -87,7 +87,9 @@ class Game:
         except subprocess.TimeoutExpired:
             self._process.kill()
         self._thread.join(5)
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+        # One that is still read from cannot be closed: something else holds its other end.
+        pipes = [self._process.stdin, self._process.stderr, *([] if self.running else [self._process.stdout])]
+        for pipe in pipes:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()

@@ -85,7 +85,9 @@ def running(game: Any, settings: Settings, name: str) -> Iterator[None]:
     import vizdoom
 
     children = set(psutil.Process().children())
-    with tempfile.TemporaryDirectory(prefix="reticle-doom-") as folder:
+    with tempfile.TemporaryDirectory(prefix="reticle-doom-") as folder, contextlib.ExitStack() as stack:
+        # The engine is a process of its own that can outlive a game that is closed, and an agent that is killed.
+        stack.callback(_end, game, children)
         _set_up(game, settings, Path(folder))
         try:
             # The engine leaves a folder of its own where it is started.
@@ -96,19 +98,27 @@ def running(game: Any, settings: Settings, name: str) -> Iterator[None]:
         except vizdoom.ViZDoomUnexpectedExitException as error:
             window = "; a window needs a display" if settings.window else ""
             raise UserError(f"Doom ended while starting: {error}{window}") from error
-        # The engine is a process of its own that can outlive a game that is closed, and an agent that is killed.
-        engine = set(psutil.Process().children()) - children
         lifeline = Lifeline()
+        engine = set(psutil.Process().children()) - children - {psutil.Process(lifeline.pid)}
         lifeline.ask("kill " + " ".join(str(process.pid) for process in engine))
-        try:
-            yield
-        finally:
-            game.close()
-            _, alive = psutil.wait_procs(engine, timeout=1.0)
-            for process in alive:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-            lifeline.close()
+        stack.callback(lifeline.close)
+        yield
+
+
+def _end(game: Any, others: set[psutil.Process]) -> None:
+    """Close a game, and end its process if that does not."""
+    engine = {process for process in psutil.Process().children() if process not in others and _is_engine(process)}
+    game.close()
+    _, alive = psutil.wait_procs(engine, timeout=1.0)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _is_engine(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return process.name().startswith("vizdoom")
+    return False
 
 
 class Score:

@@ -115,6 +115,9 @@ def test_a_steady_rate_is_found(start: float, rate: float, smoothing: float) -> 
     assert abs(bounded - tracked.x) <= 3 + 1e-9
 
 
-def test_a_profile_without_calibration_says_how_to_get_one() -> None:
-    with pytest.raises(ValueError, match="agent.py calibrate"):
-        AimSettings(method="predictive")
+def test_without_calibration_it_is_proportional() -> None:
+    plain, predictive = (AimController(AimSettings(method=m, gain=0.3)) for m in ("proportional", "predictive"))
+    seen = Target((310, 230, 330, 250), 0, 1.0, 420, 240, 100.0, 0.0)
+    now = frame(0, 640, 480, at_ns=FRAME_NS)
+    assert plain.act(seen, now) == predictive.act(seen, now)
+    assert plain.act(seen, now).dx == 30
