@@ -25,7 +25,7 @@ class AimSettings(BaseModel):
     method: Literal["proportional", "predictive"] = Field(
         "proportional",
         description="`proportional` corrects a part of each picture's error; `predictive` corrects what remains of it "
-        "after the motions that the picture does not show yet, where the target will be. Without calibration it is plain.",
+        "after the motions that it does not show yet, where the target will be. Without calibration it is plain.",
     )
     delay_ms: float = Field(
         0.0,
