@@ -11,7 +11,7 @@ BINS = 2048
 """A side. Half of them are filled at the least once a range has settled."""
 
 TINY = 1e-30
-"""What is smaller counts as zero."""
+"""The narrowest range: float32 cannot hold how many bins of a narrower one make 1."""
 
 
 class Histogram:
@@ -31,13 +31,11 @@ class Histogram:
         largest = float(max(flat.max(), -flat.min()))
         if not np.isfinite(largest):
             raise FloatingPointError("an activation is no number")
-        if largest < TINY:  # bins so narrow cannot be counted in float32
-            below = np.count_nonzero(flat < 0)
-            self.positive[0] += flat.size - below
-            self.negative[0] += below
+        if not largest:
+            self.positive[0] += flat.size
             return
         if not self.width:
-            self.width = largest / BINS * 1.0001
+            self.width = max(largest, TINY) / BINS * 1.0001
         while largest >= self.width * BINS:
             self.width *= 2
             self.negative, self.positive = _halved(self.negative), _halved(self.positive)
