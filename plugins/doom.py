@@ -99,15 +99,14 @@ def running(game: Any, settings: Settings, name: str) -> Iterator[None]:
             window = "; a window needs a display" if settings.window else ""
             raise UserError(f"Doom ended while starting: {error}{window}") from error
         lifeline = Lifeline()
-        engine = set(psutil.Process().children()) - children - {psutil.Process(lifeline.pid)}
-        lifeline.ask("kill " + " ".join(str(process.pid) for process in engine))
+        lifeline.ask("kill " + " ".join(str(process.pid) for process in _engine(children)))
         stack.callback(lifeline.close)
         yield
 
 
 def _end(game: Any, others: set[psutil.Process]) -> None:
     """Close a game, and end its process if that does not."""
-    engine = {process for process in psutil.Process().children() if process not in others and _is_engine(process)}
+    engine = _engine(others)
     game.close()
     _, alive = psutil.wait_procs(engine, timeout=1.0)
     for process in alive:
@@ -115,10 +114,14 @@ def _end(game: Any, others: set[psutil.Process]) -> None:
             process.kill()
 
 
-def _is_engine(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return process.name().startswith("vizdoom")
-    return False
+def _engine(others: set[psutil.Process]) -> set[psutil.Process]:
+    """Return the processes of the engine that was started since there were only the others."""
+    found = set()
+    for process in set(psutil.Process().children()) - others:
+        with contextlib.suppress(psutil.Error):
+            if process.name().startswith("vizdoom"):
+                found.add(process)
+    return found
 
 
 class Score:

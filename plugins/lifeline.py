@@ -23,11 +23,6 @@ class Lifeline:
             [sys.executable, __file__], stdin=subprocess.PIPE, start_new_session=True, bufsize=0
         )
 
-    @property
-    def pid(self) -> int:
-        """The process's number."""
-        return self._process.pid
-
     def ask(self, duty: str) -> None:
         """Replace what is to be done: `release 1 3` (X11 button numbers), `kill 4711`, or nothing."""
         if self._process.stdin is not None:

@@ -38,11 +38,11 @@ class FootageCapture:
         if settings.path is None:
             raise UserError("there is no footage to play: give --footage FILE_OR_FOLDER, or capture.path")
         path = context.path(settings.path)
-        self._recorded = frames(path) if is_recording(path) else None
+        self._recorded: Iterator[Frame] | None = None
         self._images: Any = iter(())
         fps = 30.0
-        if self._recorded is not None:
-            pass  # its frames carry their own times
+        if is_recording(path):
+            self._recorded = frames(path)  # which carry their own times
         elif path.is_dir():
             self._images = _images(path)
         else:
