@@ -93,11 +93,46 @@ def fit(
     """
     size = (network.width, network.height)
     batches = Batches(pictures, size, plan.batch, plan.augment, plan.seed)
-    # Whatever is built afterwards in this process is built in float32.
+    steps = len(batches)
     with contextlib.ExitStack() as stack:
+        # Whatever is built afterwards in this process is built in float32.
         stack.callback(keras.mixed_precision.set_global_policy, "float32")
-        feed = stack.enter_context(contextlib.closing(Feed(_maker(batches, network), len(batches), plan.workers)))
-        return _fit(network, start, held_out, measure, plan, folder, progress, done, feed, len(batches))
+        feed = stack.enter_context(contextlib.closing(Feed(_maker(batches, network), steps, plan.workers)))
+        keras.utils.set_random_seed(plan.seed)
+        keras.mixed_precision.set_global_policy("mixed_bfloat16" if plan.half else "float32")
+        model = Trainable(network)
+        load(model.body, network, start or first_weights(network, plan.seed))
+        optimizer = _optimizer(plan, steps)
+        jit = False if keras.backend.backend() == "tensorflow" else "auto"
+        model.compile(optimizer=optimizer, jit_compile=jit)
+        optimizer.build(model.trainable_variables)
+        history = _resume(folder, plan, network, model, optimizer)
+        for epoch in range(len(history), plan.epochs):
+            best = max((e.ap50 for e in history), default=-1.0)
+            said = f"epoch {epoch + 1} of {plan.epochs}" + (
+                f", loss {history[-1].loss:.2f}, AP50 {history[-1].ap50:.1f} (best {best:.1f})" if history else ""
+            )
+            tell = _Tell(lambda done, said=said: progress(said, done, steps))  # type: ignore[misc]
+            fed = feed.epoch(epoch, epoch < plan.epochs * (1 - plan.plain))
+            data = ((images, tuple(targets)) for images, *targets in fed)
+            logs = model.fit(data, verbose=0, shuffle=False, steps_per_epoch=steps, callbacks=[tell]).history
+            loss = float(logs["loss"][-1])
+            if not math.isfinite(loss):
+                raise ModelError(f"the loss is no number any more in epoch {epoch + 1}; use a lower --rate")
+            parts = [float(logs[name][-1]) for name in ("box", "objectness", "classes")]
+            current = [ops.convert_to_numpy(v) for v in model.trainable_variables]
+            optimizer.finalize_variable_values(model.trainable_variables)  # puts the moving average in their place
+            ap, ap50 = measure(_detect(model.body, network, held_out), held_out)
+            box, objectness, kinds = (round(part, 4) for part in parts)
+            history.append(Epoch(epoch + 1, round(loss, 4), box, objectness, kinds, round(ap, 2), round(ap50, 2)))
+            write_weights(folder / "last.weights", network, unload(model.body, network))
+            if ap50 > best:
+                write_weights(folder / "best.weights", network, unload(model.body, network))
+            for variable, value in zip(model.trainable_variables, current, strict=True):
+                variable.assign(value)
+            _save(folder, plan, network, model, optimizer, history)
+            done(history[-1])
+        return history
 
 
 def _maker(batches: Batches, network: Network) -> Make:
@@ -107,55 +142,6 @@ def _maker(batches: Batches, network: Network) -> Make:
         return [images, *targets, boxes]
 
     return make
-
-
-def _fit(
-    network: Network,
-    start: Weights | None,
-    held_out: Sequence[Picture],
-    measure: Measure,
-    plan: Plan,
-    folder: Path,
-    progress: Progress,
-    done: Callable[[Epoch], None],
-    feed: Feed,
-    steps: int,
-) -> list[Epoch]:
-    keras.utils.set_random_seed(plan.seed)
-    keras.mixed_precision.set_global_policy("mixed_bfloat16" if plan.half else "float32")
-    model = Trainable(network)
-    load(model.body, network, start or first_weights(network, plan.seed))
-    optimizer = _optimizer(plan, steps)
-    jit = False if keras.backend.backend() == "tensorflow" else "auto"
-    model.compile(optimizer=optimizer, jit_compile=jit)
-    optimizer.build(model.trainable_variables)
-    history = _resume(folder, plan, network, model, optimizer)
-    for epoch in range(len(history), plan.epochs):
-        best = max((e.ap50 for e in history), default=-1.0)
-        said = f"epoch {epoch + 1} of {plan.epochs}" + (
-            f", loss {history[-1].loss:.2f}, AP50 {history[-1].ap50:.1f} (best {best:.1f})" if history else ""
-        )
-        tell = _Tell(lambda done, said=said: progress(said, done, steps))  # type: ignore[misc]
-        fed = feed.epoch(epoch, epoch < plan.epochs * (1 - plan.plain))
-        data = ((images, tuple(targets)) for images, *targets in fed)
-        logs = model.fit(data, verbose=0, shuffle=False, steps_per_epoch=steps, callbacks=[tell]).history
-        loss = float(logs["loss"][-1])
-        if not math.isfinite(loss):
-            raise ModelError(f"the loss is no number any more in epoch {epoch + 1}; use a lower --rate")
-        parts = [float(logs[name][-1]) for name in ("box", "objectness", "classes")]
-        current = [ops.convert_to_numpy(v) for v in model.trainable_variables]
-        optimizer.finalize_variable_values(model.trainable_variables)  # puts the moving average in their place
-        ap, ap50 = measure(_detect(model.body, network, held_out), held_out)
-        box, objectness, kinds = (round(part, 4) for part in parts)
-        history.append(Epoch(epoch + 1, round(loss, 4), box, objectness, kinds, round(ap, 2), round(ap50, 2)))
-        write_weights(folder / "last.weights", network, unload(model.body, network))
-        if ap50 > best:
-            write_weights(folder / "best.weights", network, unload(model.body, network))
-        for variable, value in zip(model.trainable_variables, current, strict=True):
-            variable.assign(value)
-        _save(folder, plan, network, model, optimizer, history)
-        done(history[-1])
-    return history
 
 
 class Trainable(keras.Model):  # type: ignore[misc]
