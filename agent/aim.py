@@ -156,7 +156,6 @@ class AimController:
 
     def _predictive(self, target: Target, frame: Frame) -> Action:
         s = self._settings
-        assert s.degrees_per_count is not None
         f = s.focal_px(frame.width)
         seen_ns = target.at_ns or frame.at_ns
         self._lag_ns, self._missed_ns = frame.at_ns - seen_ns, 0
@@ -171,10 +170,16 @@ class AimController:
         buttons = self._fire(target, px_x, px_y) if may_fire else self._let_go()
         if buttons:
             self._shot_ns = frame.at_ns
+        return self._turn(
+            rest_x if abs(px_x) >= s.deadband_px else 0.0, rest_y if abs(px_y) >= s.deadband_px else 0.0, buttons
+        )
+
+    def _turn(self, rest_x: float, rest_y: float, buttons: int = 0) -> Action:
+        """Return the action that corrects a part of what remains, degrees."""
+        s = self._settings
+        assert s.degrees_per_count is not None
         gain = s.gain / s.degrees_per_count
-        dx = rest_x * gain if abs(px_x) >= s.deadband_px else 0.0
-        dy = rest_y * gain if s.vertical and abs(px_y) >= s.deadband_px else 0.0
-        return Action(*self._whole(dx, dy), buttons)
+        return Action(*self._whole(rest_x * gain, rest_y * gain if s.vertical else 0.0), buttons)
 
     def _rest(self, tracked: Tracked, frame: Frame) -> tuple[float, float]:
         """Return what is left to turn, degrees, once all that was sent shows."""
@@ -187,7 +192,7 @@ class AimController:
         A late picture may be of a moment when the view was elsewhere: that it lacks the target says nothing.
         """
         s = self._settings
-        if self._track is None or s.degrees_per_count is None:
+        if self._track is None:  # as it always is where aim is not predictive
             return None
         picture_ns = frame.at_ns - self._lag_ns
         x, _ = self._track.ahead(picture_ns, s.lead_max_deg)
@@ -201,9 +206,7 @@ class AimController:
             self._track = None
             return None
         self._pressed = False
-        rest_x, rest_y = self._rest(self._track, frame)
-        gain = s.gain / s.degrees_per_count
-        return Action(*self._whole(rest_x * gain, rest_y * gain if s.vertical else 0.0))
+        return self._turn(*self._rest(self._track, frame))
 
     def _counts(self, error_px: float, frame: Frame) -> float:
         s = self._settings

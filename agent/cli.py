@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from agent import __version__, cli_arena, cli_models, cli_recordings, cli_training, cli_window, report
-from agent.cli_console import JsonOption, PluginOption, check_writable, err, out, plain_context
+from agent.cli_console import JsonOption, PluginOption, check_writable, err, leave, out, plain_context
 from agent.discovery import Catalogue, discover
 from agent.errors import UserError
 from agent.files import write_atomically
@@ -129,10 +129,7 @@ def run(
     report.show(result, out)
     if report_file is not None:
         out.print(f"report: {report_file}", style="dim", soft_wrap=True)
-    if result.error is not None:
-        raise result.error
-    if result.signal:
-        raise SystemExit(128 + result.signal)
+    leave(result)
 
 
 @app.command()

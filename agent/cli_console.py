@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from agent.errors import UserError
 from agent.hookspecs import Context
+from agent.session import Result
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -82,3 +83,11 @@ def counter(tell: Callable[[str, int, int], None], what: str, total: int) -> Cal
         tell(what, done, total)
 
     return count
+
+
+def leave(result: Result) -> None:
+    """End a run's command as the run did, once all of it is said: by its error, or with its signal's status."""
+    if result.error is not None:
+        raise result.error
+    if result.signal:
+        raise SystemExit(128 + result.signal)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent import report
-from agent.cli_console import JsonOption, PluginOption, check_writable, err, out, plain_context
+from agent.cli_console import JsonOption, PluginOption, check_writable, err, leave, out, plain_context
 from agent.errors import UserError
 from agent.files import write_atomically
 from agent.hookspecs import Context
@@ -112,10 +112,7 @@ def demo_window(
         write_atomically(json_file, json.dumps(data, indent=2) + "\n")
     if record is not None:
         out.print(f"recorded: {record}", style="dim", soft_wrap=True)
-    if result.error is not None:
-        raise result.error
-    if result.signal:
-        raise SystemExit(128 + result.signal)
+    leave(result)
 
 
 def calibrate(
@@ -159,8 +156,7 @@ def calibrate(
             result = play(blind(loaded), options, change=change)
     else:
         result = play(blind(loaded), options, change=lambda parts, context: turning(parts, context, turner))
-    if result.error is not None:
-        raise result.error
+    leave(result)
     if not turner.done or turner.problem:
         vetoes = ", ".join(f"{guard} vetoed {n} times" for guard, n in result.vetoes.items() if n)
         raise UserError(f"{loaded.path}: {turner.problem or 'it ended too early'}{f' ({vetoes})' if vetoes else ''}")

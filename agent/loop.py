@@ -82,12 +82,10 @@ class Tally:
             self._first.append(infer_ns)
             if len(self._first) == SETTLED:
                 self.alone_ns = max(1, sorted(self._first)[SETTLED // 2])
-        if frame.preprocessed_ns:
+        stages["infer"].record(infer_ns)
+        if frame.preprocessed_ns:  # else a detector that does not time its stages: all of it is inference
             stages["preprocess"].record(frame.preprocessed_ns - frame.taken_ns)
-            stages["infer"].record(frame.inferred_ns - frame.preprocessed_ns)
             stages["postprocess"].record(frame.decoded_ns - frame.inferred_ns)
-        else:  # a detector that does not time its stages: all of it is inference
-            stages["infer"].record(frame.decoded_ns - frame.taken_ns)
         stages["select"].record(frame.selected_ns - frame.decoded_ns)
         if sent:
             stages["act"].record(frame.acted_ns - frame.selected_ns)
