@@ -95,8 +95,7 @@ def frames(folder: Path) -> Iterator[Frame]:
     """
     try:
         info = json.loads((folder / INFO).read_text(encoding="utf-8"))
-        lines = (folder / EVENTS).read_text(encoding="utf-8").splitlines()
-        told = [json.loads(line) for line in lines]
+        told = _lines(folder)
         video = next(path for path in sorted(folder.iterdir()) if path.stem == "frames")
         complete = len(told) == info["frames"]
     except (OSError, ValueError, KeyError, StopIteration) as error:
