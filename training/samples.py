@@ -146,19 +146,28 @@ class Batches:
         corners = ((0, 0, x, y), (x, 0, width, y), (0, y, x, height), (x, y, width, height))
         for i, (left, top, right, bottom) in enumerate(corners):
             which = index if i == 0 else int(rng.integers(len(self._pictures)))
-            picture = recolour(warp(self._pictures[which], self._size, self._augment, rng), self._augment, rng)
             shift_x = int(rng.integers(0, width - (right - left) + 1))
             shift_y = int(rng.integers(0, height - (bottom - top) + 1))
-            part = picture.pixels[shift_y : shift_y + bottom - top, shift_x : shift_x + right - left]
-            canvas[top:bottom, left:right] = part
-            move = np.array((left - shift_x, top - shift_y) * 2, np.float32)
-            parts.append(cut(picture.boxes + move, picture, (left, top, right, bottom)))
+            window = (shift_x, shift_y, shift_x + right - left, shift_y + bottom - top)
+            picture = warp(self._pictures[which], self._size, self._augment, rng, window)
+            canvas[top:bottom, left:right] = recolour(picture, self._augment, rng).pixels
+            boxes = picture.boxes + np.array((left, top) * 2, np.float32)
+            parts.append((boxes, picture.classes, picture.crowd))
         boxes, classes, crowd = (np.concatenate(column) for column in zip(*parts, strict=True))
         return Picture(canvas, boxes, classes, crowd)
 
 
-def warp(picture: Picture, size: tuple[int, int], augment: Augment, rng: np.random.Generator) -> Picture:
-    """Return a picture scaled, moved and flipped."""
+def warp(
+    picture: Picture,
+    size: tuple[int, int],
+    augment: Augment,
+    rng: np.random.Generator,
+    window: tuple[int, int, int, int] | None = None,
+) -> Picture:
+    """Return a picture scaled, moved and flipped, of `size`.
+
+    :param window: return only this part of that, (left, top, right, bottom).
+    """
     width, height = size
     scale = np.exp(rng.uniform(-1, 1) * np.log(augment.scale))
     squeeze = np.exp(rng.uniform(-0.1, 0.1))
@@ -167,15 +176,18 @@ def warp(picture: Picture, size: tuple[int, int], augment: Augment, rng: np.rand
     dy = rng.uniform(-1, 1) * augment.move * height + (1 - sy) * height / 2
     if rng.random() < augment.flip:
         sx, dx = -sx, width - dx
+    left, top, right, bottom = window or (0, 0, width, height)
+    dx, dy = dx - left, dy - top
+    shape = (right - left, bottom - top)
     # OpenCV counts from the middle of the first pixel, boxes from its edge.
     matrix: Any = np.array([[sx, 0, dx + sx / 2 - 0.5], [0, sy, dy + sy / 2 - 0.5]], np.float64)
     pixels = cv2.warpAffine(
-        picture.pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(GREY,) * 3
+        picture.pixels, matrix, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(GREY,) * 3
     )
     corners = picture.boxes * np.array((sx, sy, sx, sy)) + np.array((dx, dy, dx, dy))
     if sx < 0:
         corners = corners[:, [2, 1, 0, 3]]
-    boxes, classes, crowd = cut(corners.astype(np.float32), picture, (0, 0, width, height))
+    boxes, classes, crowd = cut(corners.astype(np.float32), picture, shape)
     return Picture(np.asarray(pixels, np.uint8), boxes, classes, crowd)
 
 
@@ -185,13 +197,10 @@ LEAST_SHARE = 0.25
 
 
 def cut(
-    boxes: NDArray[np.float32], picture: Picture, within: tuple[int, int, int, int]
+    boxes: NDArray[np.float32], picture: Picture, size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
-    """Return boxes cut to a part of the picture, their classes and which are crowd; those outside are gone."""
-    left, top, right, bottom = within
-    limit_low = np.array((left, top, left, top), np.float32)
-    limit_high = np.array((right, bottom, right, bottom), np.float32)
-    inside = np.clip(boxes, limit_low, limit_high)
+    """Return boxes cut to (0, 0, *size), their classes and which are crowd; those outside are gone."""
+    inside = np.clip(boxes, 0, np.array(size * 2, np.float32))
     sides = inside[:, 2:] - inside[:, :2]
     area = np.prod(sides, axis=1)
     whole = np.maximum(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), 1e-6)
