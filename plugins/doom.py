@@ -30,7 +30,8 @@ MULTIPLAYER = ("cig", "multi", "multi_duel")
 
 TARGET_CATEGORIES = ("Monster", "Player")
 """ViZDoom's object categories that are to be shot; corpses are Gore, one's own weapon is Self."""
-NAMES = tuple(category.lower() for category in TARGET_CATEGORIES)
+NAMES = ("monster", "player")
+"""By looks: a marine is a player, also one that the game moves as a monster (MarineChainsawVzd): the sprite is one."""
 MIN_VISIBLE_PIXELS = 24
 MIN_HEIGHT_PX = 8
 MIN_VISIBLE_SHARE = 0.2
@@ -196,7 +197,7 @@ def truth(labels: Any, buffer: NDArray[np.uint8]) -> Detections:
 
     ViZDoom's boxes take no account of nearer sprites, and some objects have no visible pixel at all.
 
-    :param labels: of the state: x, y, width, height, value, object_category.
+    :param labels: of the state: x, y, width, height, value, object_category, object_name.
     :param buffer: the labels buffer, (height, width), each pixel its object's value.
     """
     found = [(box, kind) for box, kind, plain in visible(labels, buffer) if plain]
@@ -223,7 +224,8 @@ def visible(labels: Any, buffer: NDArray[np.uint8]) -> Iterator[tuple[tuple[int,
             and count >= MIN_VISIBLE_SHARE * label.width * label.height
             and box[3] - box[1] >= MIN_HEIGHT_PX
         )
-        yield box, TARGET_CATEGORIES.index(label.object_category), plain
+        marine = label.object_category == "Player" or label.object_name.startswith("Marine")
+        yield box, int(marine), plain
 
 
 def scenario_path(name: str, context: Context) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ HELD_OUT_MAPS = ("map04", "map09", "map14", "map19", "map24", "map29")
 
 MONSTERS = (
     "Zombieman", "ShotgunGuy", "ChaingunGuy", "DoomImp", "Demon", "LostSoul", "Cacodemon", "HellKnight",
-    "BaronOfHell", "Arachnotron", "PainElemental", "Revenant", "Fatso", "Archvile", "MarineChainsawVzd",
+    "BaronOfHell", "Arachnotron", "PainElemental", "Revenant", "Fatso", "Archvile", "MarineChainsawVzd", "DoomPlayer",
 )  # fmt: skip
 """Classes that a scene on a map may summon, so that all are seen near and far. Spectres, half invisible, are met only
 where a map has them."""
@@ -30,6 +31,11 @@ where a map has them."""
 CROWD_SHARE = 0.3
 """How many of the scenes on maps summon CROWD monsters at a time: those in a crowd hide each other."""
 CROWD = 3
+
+SCENARIO_SHARE, BOTS_SHARE = 0.4, 0.2
+"""How many scenes are of ViZDoom's scenarios, and of maps where bots play against the agent; the rest are maps alone."""
+BOTS = 7
+"""As many as Doom has places for."""
 
 SCENE_FRAMES = 40
 """Frames kept of one scene."""
@@ -52,6 +58,13 @@ class _Scene:
     behaviour: str
     summoned: int
     """Monsters summoned at a time, on a map."""
+    bots: int
+    """Other players, on a map."""
+
+    @property
+    def name(self) -> str:
+        """What the data card calls it."""
+        return (self.map or self.scenario) + (" with bots" if self.bots else "")
 
 
 def scenes(frames: int, seed: int, held_out: bool) -> Iterator[Sample]:
@@ -70,7 +83,8 @@ def scenes(frames: int, seed: int, held_out: bool) -> Iterator[Sample]:
 def _draw(rng: np.random.Generator, held_out: bool) -> _Scene:
     scenarios = HELD_OUT_SCENARIOS if held_out else SCENARIOS
     maps = [m for m in MAPS if (m in HELD_OUT_MAPS) == held_out]
-    on_map = rng.random() < 0.5
+    drawn = rng.random()
+    on_map = drawn >= SCENARIO_SHARE
     return _Scene(
         scenario=f"freedoom{rng.integers(1, 3)}" if on_map else str(rng.choice(scenarios)),
         map=str(rng.choice(maps)) if on_map else None,
@@ -80,15 +94,14 @@ def _draw(rng: np.random.Generator, held_out: bool) -> _Scene:
         hud=bool(rng.random() < 0.3),
         behaviour=str(rng.choice(("aim", "sweep", "wander"))),
         summoned=CROWD if rng.random() < CROWD_SHARE else 1,
+        bots=BOTS if drawn >= 1 - BOTS_SHARE else 0,
     )
 
 
 def _play(scene: _Scene, rng: np.random.Generator, most: int) -> Iterator[Sample]:
     game = _made(scene)
     with running(game, Settings(weapon=scene.weapon, hud=scene.hud), scene.scenario):
-        game.set_seed(scene.seed)
-        game.new_episode()
-        for command in ("god", "give weapons", "give ammo"):
+        for command in ("god", "give weapons", "give ammo", *["addbot"] * scene.bots):
             game.send_game_command(command)
         yield from _kept(game, scene, rng, most)
 
@@ -120,22 +133,36 @@ def _made(scene: _Scene) -> Any:
             button.USE,
         ]
     )
+    game.set_seed(scene.seed)
     game.add_game_args("+sv_cheats 1")
+    if scene.bots:
+        # A game of its own that nobody else can join: it waits for no other, and has the port of nobody.
+        game.add_game_args(f"-host 1 -deathmatch -port {_free_port()} -nomonsters +sv_forcerespawn 1")
     return game
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _kept(game: Any, scene: _Scene, rng: np.random.Generator, most: int) -> Iterator[Sample]:
     last: NDArray[Any] | None = None
     kept = empty = 0
     turn, ahead, aside = 0.0, 0.0, 0.0
-    for step in range(SCENE_STEPS):
-        if game.is_episode_finished():
+    for step in range(SCENE_STEPS * (2 if scene.bots else 1)):
+        if scene.bots and game.is_player_dead():  # by another who appeared in its place: god is no help
+            game.respawn_player()
+        elif game.is_episode_finished():
             game.new_episode()
             game.send_game_command("god")
-        if scene.map is not None and step % 12 == 0:
+        if scene.map is not None and not scene.bots and step % 12 == 0:
             for monster in rng.choice(MONSTERS, scene.summoned):
                 game.send_game_command(f"summon {monster}")
         state = game.get_state()
+        if state is None:  # a bot ended the map
+            return
         found = list(visible(state.labels, state.labels_buffer))
         thumbnail = cv2.resize(state.screen_buffer, (32, 24), interpolation=cv2.INTER_AREA).astype(np.int16)
         changed = last is None or float(np.abs(thumbnail - last).mean()) > CHANGE
@@ -147,7 +174,7 @@ def _kept(game: Any, scene: _Scene, rng: np.random.Generator, most: int) -> Iter
             boxes = np.array([box for box, _, _ in found], np.float32).reshape(-1, 4)
             classes = np.array([kind for _, kind, _ in found], np.int32)
             hidden = np.array([not good for _, _, good in found], bool)
-            yield Sample(state.screen_buffer, boxes, classes, hidden, scene.map or scene.scenario)
+            yield Sample(state.screen_buffer, boxes, classes, hidden, scene.name)
             if kept == most:
                 return
         if step % 8 == 0:

@@ -34,7 +34,18 @@ def test_what_is_held_out_shares_no_scene(agent, tmp_path: Path) -> None:
     done = agent("collect", "--profile", "doom.yaml", "--frames", "80", "--held-out", "--out", "v")
     assert done.returncode == 0, done.stderr
     scenes = set(json.loads((tmp_path / "v" / "card.json").read_text())["scenes"])
-    assert scenes <= {*HELD_OUT_MAPS, *HELD_OUT_SCENARIOS}
+    assert {scene.removesuffix(" with bots") for scene in scenes} <= {*HELD_OUT_MAPS, *HELD_OUT_SCENARIOS}
+
+
+def test_bots_are_players_and_the_same_each_time() -> None:
+    from plugins.capture.doom_scenes import BOTS, _play, _Scene
+
+    scene = _Scene("freedoom2", "map02", 5, True, True, "sweep", 1, BOTS)
+    twice = [list(_play(scene, np.random.default_rng(1), 15)) for _ in range(2)]
+    assert [a.pixels.tobytes() for a in twice[0]] == [b.pixels.tobytes() for b in twice[1]]
+    kinds = np.concatenate([sample.classes for sample in twice[0]])
+    assert len(kinds) > 5
+    assert (kinds == 1).all(), "no monster is in such a game"
 
 
 def test_frames_labelled_by_a_model_are_a_data_set(agent, tmp_path: Path) -> None:

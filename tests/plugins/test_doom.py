@@ -89,24 +89,26 @@ def test_the_frames_end_after_the_episodes_and_each_has_its_seed() -> None:
 
 def test_truth_is_tightened_to_what_shows() -> None:
     class Label:
-        def __init__(self, value: int, category: str, box: tuple[int, int, int, int]) -> None:
-            self.value, self.object_category = value, category
+        def __init__(self, value: int, category: str, name: str, box: tuple[int, int, int, int]) -> None:
+            self.value, self.object_category, self.object_name = value, category, name
             self.x, self.y, self.width, self.height = box
 
     buffer = np.zeros((100, 100), np.uint8)
     buffer[10:40, 10:30] = 1
     buffer[50:90, 50:80] = 2
     buffer[50:90, 60:80] = 3  # nearer
+    buffer[5:45, 50:70] = 5
     labels = [
-        Label(1, "Monster", (5, 5, 30, 40)),
-        Label(2, "Player", (50, 50, 30, 40)),
-        Label(3, "Gore", (60, 50, 20, 40)),
-        Label(4, "Monster", (0, 0, 20, 20)),  # nothing of it shows
-        Label(1, "Monster", (25, 5, 30, 40)),  # too little of it shows
+        Label(1, "Monster", "Demon", (5, 5, 30, 40)),
+        Label(2, "Player", "DoomPlayer", (50, 50, 30, 40)),
+        Label(3, "Gore", "DeadDemon", (60, 50, 20, 40)),
+        Label(4, "Monster", "DoomImp", (0, 0, 20, 20)),  # nothing of it shows
+        Label(1, "Monster", "Demon", (25, 5, 30, 40)),  # too little of it shows
+        Label(5, "Monster", "MarineChainsawVzd", (50, 5, 20, 40)),  # a monster that looks like a player
     ]
     found = truth(labels, buffer)
-    assert found.xyxy.tolist() == [[10, 10, 30, 40], [50, 50, 60, 90]]
-    assert found.class_id.tolist() == [0, 1]
+    assert found.xyxy.tolist() == [[10, 10, 30, 40], [50, 50, 60, 90], [50, 5, 70, 45]]
+    assert found.class_id.tolist() == [0, 1, 1]
     assert len(truth([], buffer)) == 0
 
 
