@@ -139,7 +139,7 @@ def _maker(batches: Batches, network: Network) -> Make:
     def make(epoch: int, index: int, mosaic: bool) -> Arrays:
         images, pictures = batches.get(epoch, index, mosaic)
         targets, boxes = assign(network, pictures)
-        return [images, *targets, boxes]
+        return [images, *(part for target in targets for part in (target.cells, target.values)), boxes]
 
     return make
 
@@ -165,7 +165,8 @@ class Trainable(keras.Model):  # type: ignore[misc]
         del x, sample_weight, training
         *targets, boxes = y
         heads = y_pred if isinstance(y_pred, list | tuple) else [y_pred]
-        parts = [loss(raw, target, boxes) for loss, raw, target in zip(self._head_losses, heads, targets, strict=True)]
+        given = zip(self._head_losses, heads, targets[::2], targets[1::2], strict=True)
+        parts = [loss(raw, cells, values, boxes) for loss, raw, cells, values in given]
         sums = [sum(column) for column in zip(*parts, strict=True)]
         for tracker, value in zip(self._trackers, sums, strict=True):
             tracker.update_state(ops.stop_gradient(value))

@@ -34,13 +34,14 @@ class HeadLoss:
         self._ignore = section.real("ignore_thresh", 0.5)
         self._weights = tuple(section.real(f"{name}_normalizer", 1.0) for name in ("iou", "obj", "cls"))
 
-    def __call__(self, raw: Any, target: Any, boxes: Any) -> tuple[Any, Any, Any]:
+    def __call__(self, raw: Any, cells: Any, values: Any, boxes: Any) -> tuple[Any, Any, Any]:
         """Return the loss of boxes, of objectness and of classes, each summed over a picture, mean of the batch.
 
         :param raw: the head, (batch, h, w, anchors * (5 + classes)).
-        :param target: as `training.targets.assign` gives it, and `boxes` too.
+        :param cells: of `training.targets.Targets`, and `values` too; `boxes` as `assign` gives them.
         """
         raw = ops.reshape(ops.cast(raw, "float32"), (-1, *self._shape))
+        target = self._spread(cells, values)
         predicted, objectness, classes = self._decoded(raw)
         there = target[..., 4]
         count = ops.cast(ops.shape(raw)[0], "float32")
@@ -53,6 +54,18 @@ class HeadLoss:
         class_loss = ops.sum(there[..., None] * self._entropy(classes, target[..., 5:])) / count
         weights = self._weights
         return weights[0] * box_loss, weights[1] * object_loss, weights[2] * class_loss
+
+    def _spread(self, cells: Any, values: Any) -> Any:
+        """Return the targets where they belong, (batch, h, w, anchors, 5 + classes); zeros elsewhere."""
+        batch = ops.shape(cells)[0]
+        height, width, anchors, depth = self._shape
+        size = height * width * anchors
+        # One place more for what is nowhere. (ops.scatter adds, in a Python loop on torch.)
+        first = ops.arange(batch, dtype="int32")[:, None] * (size + 1)
+        places = ops.reshape(ops.cast(cells, "int32") + first, (-1, 1))
+        empty = ops.zeros((batch * (size + 1), depth))
+        flat = ops.scatter_update(empty, places, ops.reshape(values, (-1, depth)))
+        return ops.reshape(ops.reshape(flat, (-1, size + 1, depth))[:, :size], (-1, *self._shape))
 
     def _decoded(self, raw: Any) -> tuple[Any, Any, Any]:
         head = self._head

@@ -14,10 +14,10 @@ def test_what_is_to_be_learnt_decodes_to_the_box() -> None:
     height, width, _ = network.layers[head.index].shape
     big = np.array([[10, 20, 50, 70]], np.float32)  # the size of an anchor of the first head
     targets, boxes = assign(network, [Picture(np.zeros((96, 64, 3), np.uint8), big, np.array([1]), np.array([False]))])
-    (where,) = np.argwhere(targets[0][0, ..., 4] == 1)
-    y, x, a = where
+    (k,) = np.flatnonzero(targets[0].values[0, :, 4] == 1)
+    y, x, a = np.unravel_index(targets[0].cells[0, k], (height, width, len(head.anchors)))
     raw = np.full((height, width, len(head.anchors), 5 + head.classes), -20, np.float32)
-    cell = targets[0][0, y, x, a]
+    cell = targets[0].values[0, k]
     offset = (cell[0] / 64 * width - x, cell[1] / 96 * height - y)
     offset = [(v + 0.5 * (head.scale_x_y - 1)) / head.scale_x_y for v in offset]
     raw[y, x, a, :2] = np.log(np.array(offset) / (1 - np.array(offset)))
@@ -36,7 +36,7 @@ def test_crowd_is_no_target_and_no_background() -> None:
     network, _ = small()
     box = np.array([[10, 20, 50, 70]], np.float32)
     targets, boxes = assign(network, [Picture(np.zeros((96, 64, 3), np.uint8), box, np.array([1]), np.array([True]))])
-    assert not any(target.any() for target in targets)
+    assert not any(target.values.any() for target in targets)
     assert boxes.any(), "the loss must know of it, to leave it alone"
 
 
