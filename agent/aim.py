@@ -1,18 +1,27 @@
-"""The aim controller: from a target to an action, proportional or predictive (see agent/motion.py)."""
+"""The aim controller: from a target to an action: proportional, PID or predictive (see agent/motion.py)."""
 
 from __future__ import annotations
 
+import difflib
 import math
-from typing import Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from agent.errors import UserError
 from agent.motion import Motions, Tracked, track
 from agent.types import IDLE, LEFT, Action, Frame, Target
 
 IN_VIEW = 0.9
 """A target nearer to the picture's edge than this part of its half is not sure to be in it."""
 MOST_COAST_NS = 2_000_000_000
+MOST_PERIOD_NS = 200_000_000
+"""Frames farther apart than this do not follow each other: nothing is known of what was between them."""
+MOST_SUM = 10.0
+"""The largest sum of errors that `pid` keeps, degrees times seconds, so that it does not wind up."""
+SAFE_GAIN = 0.3
+"""The most of a method's gain that is used without calibration: a pixel is rarely more than three counts."""
 JUMP_DEG = 4.0
 """A sighting this far from where the track expects it is of another target."""
 
@@ -22,11 +31,14 @@ class AimSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    method: Literal["proportional", "predictive"] = Field(
+    method: Literal["proportional", "pid", "predictive"] = Field(
         "proportional",
-        description="`proportional` corrects a part of each picture's error; `predictive` corrects what remains of it "
-        "after the motions that it does not show yet, where the target will be. Without calibration it is plain.",
+        description="`proportional` corrects a part of each picture's error; `pid` also by its sum and its change; "
+        "`predictive` corrects what remains of it after the motions that it does not show yet, where the target will "
+        "be. Without calibration all are proportional.",
     )
+    integral_per_s: float = Field(0.0, ge=0, le=100, description="`pid`: the part of the error's sum over a second.")
+    derivative_s: float = Field(0.0, ge=0, le=1, description="`pid`: the part of the error's change a second.")
     delay_ms: float = Field(
         0.0,
         ge=0,
@@ -34,7 +46,7 @@ class AimSettings(BaseModel):
         description="`predictive`: from a frame to the first that shows the motion decided on it; 0 means the next.",
     )
     smoothing: float = Field(
-        0.5, ge=0, lt=1, description="`predictive`: how much a track is believed over a sighting; 0 not at all."
+        0.7, ge=0, lt=1, description="`predictive`: how much a track is believed over a sighting; 0 not at all."
     )
     coast_ms: float = Field(
         100.0,
@@ -42,7 +54,10 @@ class AimSettings(BaseModel):
         le=5000,
         description="`predictive`: a target that pictures lack where it should be is aimed at for so long still.",
     )
-    lead_max_deg: float = Field(5.0, ge=0, le=90, description="`predictive`: the farthest that a target is led.")
+    lead_ms: dict[str, Annotated[float, Field(ge=0, le=2000)]] = Field(
+        {}, description="`predictive`: how much farther targets of a class are led, as what is shot at them flies."
+    )
+    lead_max_deg: float = Field(12.0, ge=0, le=90, description="`predictive`: the farthest that a target is led.")
     gain: float = Field(0.3, gt=0, le=2, description="The part of the aim error that one action corrects.")
     fov_deg: float | None = Field(None, gt=1, lt=179, description="The game's horizontal field of view, degrees.")
     view_width_px: int | None = Field(
@@ -57,6 +72,10 @@ class AimSettings(BaseModel):
     vertical: bool = Field(True, description="Whether to aim up and down too.")
     deadband_px: float = Field(0.0, ge=0, description="An aim error smaller than this is left alone, pixels.")
     max_counts: int = Field(2000, gt=0, description="The most counts one action may move along an axis.")
+    max_deg_per_s: float | None = Field(None, gt=0, description="The fastest turn (needs calibration).")
+    max_deg_per_s2: float | None = Field(
+        None, gt=0, description="How fast a turn may become faster or slower (needs calibration)."
+    )
     search_deg: float = Field(
         0.0, description="Turn by this much for each frame without a target, degrees (needs calibration)."
     )
@@ -80,6 +99,10 @@ class AimSettings(BaseModel):
         """Whether errors can be turned into degrees and degrees into counts."""
         return self.fov_deg is not None and self.degrees_per_count is not None
 
+    def motions(self) -> Motions:
+        """Return where to keep what was sent."""
+        return Motions(int(self.delay_ms * 1e6))
+
     def focal_px(self, width: float) -> float:
         """Return the distance from the eye to the picture's plane, pixels of a frame of this width.
 
@@ -93,7 +116,7 @@ class AimSettings(BaseModel):
 
     @model_validator(mode="after")
     def _degrees_need_calibration(self) -> AimSettings:
-        for name in ("search_deg", "fov_deg"):
+        for name in ("search_deg", "fov_deg", "max_deg_per_s", "max_deg_per_s2"):
             if getattr(self, name) and self.degrees_per_count is None:
                 raise ValueError(f"{name} is in degrees, so degrees_per_count must be set too")
         return self
@@ -105,30 +128,50 @@ class AimController:
     Deterministic: the same targets in the same order at the same times give the same actions.
 
     :param absolute: the actuation goes to a point on the screen, so the crosshair follows at once.
+    :param motions: where it keeps what it sent, for others to know.
+    :param names: the detector's classes.
+    :raises UserError: `lead_ms` names a class that is not among them.
     """
 
-    def __init__(self, settings: AimSettings, absolute: bool = False) -> None:
+    def __init__(
+        self,
+        settings: AimSettings,
+        absolute: bool = False,
+        motions: Motions | None = None,
+        names: Sequence[str] = (),
+    ) -> None:
         self._settings = settings
         self._absolute = absolute
         self._delay_ns = int(settings.delay_ms * 1e6)
         self._pause_ns = int(settings.fire_pause_ms * 1e6)
-        self._episode = -1
-        self._begin()
+        self._motions = motions or settings.motions()
+        self._lead_ns = {
+            class_index(name, names, "aim.lead_ms"): int(ms * 1e6) for name, ms in settings.lead_ms.items()
+        }
+        self._begin(-1)
 
-    def _begin(self) -> None:
+    def _begin(self, episode: int) -> None:
+        self._motions.begin(episode)
         self._carry_x = self._carry_y = 0.0
         self._pressed = False
-        self._motions = Motions(self._delay_ns)
         self._track: Tracked | None = None
         self._shot_ns = -1
         self._lag_ns = self._missed_ns = 0
+        self._last_ns = self._period_ns = self._ahead_ns = 0
+        self._sum_x = self._sum_y = 0.0
+        self._error: tuple[float, float] | None = None
+        self._speed_x = self._speed_y = 0.0
 
     def act(self, target: Target | None, frame: Frame) -> Action:
         """Return the action for this frame."""
-        if frame.episode != self._episode:
-            self._episode = frame.episode
-            self._begin()
+        if frame.episode != self._motions.episode:
+            self._begin(frame.episode)
+        period_ns = frame.at_ns - self._last_ns
+        self._period_ns = period_ns if self._last_ns and 0 < period_ns < MOST_PERIOD_NS else 0
+        self._last_ns = frame.at_ns
         if target is None:
+            self._error = None
+            self._sum_x = self._sum_y = 0.0
             action = self._coast(frame) or self._search()
         elif not math.isfinite(target.error_x + target.error_y):
             raise ValueError(f"the selection gave a target whose aim error is no number: {target}")
@@ -137,6 +180,8 @@ class AimController:
             return Action(0, 0, self._fire(target, 0.0, 0.0), point)
         elif self._settings.method == "predictive" and self._settings.calibrated:
             action = self._predictive(target, frame)
+        elif self._settings.method == "pid" and self._settings.calibrated:
+            action = self._pid(target, frame)
         else:
             action = self._proportional(target, frame)
         scale = self._settings.degrees_per_count or 0.0
@@ -150,9 +195,30 @@ class AimController:
     def _proportional(self, target: Target, frame: Frame) -> Action:
         s = self._settings
         buttons = self._fire(target, target.error_x, target.error_y)
-        dx = self._counts(target.error_x, frame)
-        dy = self._counts(target.error_y, frame) if s.vertical else 0.0
-        return Action(*self._whole(dx, dy), buttons)
+        x, y = (error if abs(error) >= s.deadband_px else 0.0 for error in (target.error_x, target.error_y))
+        if not s.calibrated:  # a pixel of error is one count, times the gain
+            gain = s.gain if s.method == "proportional" else min(s.gain, SAFE_GAIN)
+            return Action(*self._whole(gain * x, gain * y if s.vertical else 0.0), buttons)
+        f = s.focal_px(frame.width)
+        return self._turn(s.gain * math.degrees(math.atan(x / f)), s.gain * math.degrees(math.atan(y / f)), buttons)
+
+    def _pid(self, target: Target, frame: Frame) -> Action:
+        s = self._settings
+        f = s.focal_px(frame.width)
+        seconds = self._period_ns / 1e9
+        x, y = (math.degrees(math.atan(error / f)) for error in (target.error_x, target.error_y))
+        self._sum_x, self._sum_y = (
+            max(-MOST_SUM, min(MOST_SUM, total + error * seconds))
+            for total, error in ((self._sum_x, x), (self._sum_y, y))
+        )
+        last_x, last_y = self._error or (x, y)
+        self._error = (x, y)
+        change_x, change_y = ((x - last_x) / seconds, (y - last_y) / seconds) if seconds else (0.0, 0.0)
+        return self._turn(
+            s.gain * x + s.integral_per_s * self._sum_x + s.derivative_s * change_x,
+            s.gain * y + s.integral_per_s * self._sum_y + s.derivative_s * change_y,
+            self._fire(target, target.error_x, target.error_y),
+        )
 
     def _predictive(self, target: Target, frame: Frame) -> Action:
         s = self._settings
@@ -163,28 +229,54 @@ class AimController:
         at_x = shown_x + math.degrees(math.atan(target.error_x / f))
         at_y = shown_y + math.degrees(math.atan(target.error_y / f))
         self._track = track(self._track, seen_ns, at_x, at_y, s.smoothing, JUMP_DEG)
-        rest_x, rest_y = self._rest(self._track, frame)
-        px_x, px_y = (f * math.tan(math.radians(max(-80.0, min(80.0, rest)))) for rest in (rest_x, rest_y))
+        self._ahead_ns = self._lead_ns.get(target.class_id, 0)
+        (rest_x, rest_y), (step_x, step_y) = self._rest(self._track, frame)
+        off_x, off_y = rest_x - step_x, rest_y - step_y
+        px_x, px_y = (f * math.tan(math.radians(max(-80.0, min(80.0, off)))) for off in (off_x, off_y))
         # The next shot waits until a picture shows what the last one did.
         may_fire = self._shot_ns < 0 or seen_ns > self._shot_ns + max(self._delay_ns, self._pause_ns)
         buttons = self._fire(target, px_x, px_y) if may_fire else self._let_go()
         if buttons:
             self._shot_ns = frame.at_ns
         return self._turn(
-            rest_x if abs(px_x) >= s.deadband_px else 0.0, rest_y if abs(px_y) >= s.deadband_px else 0.0, buttons
+            step_x + (s.gain * off_x if abs(px_x) >= s.deadband_px else 0.0),
+            step_y + (s.gain * off_y if abs(px_y) >= s.deadband_px else 0.0),
+            buttons,
         )
 
-    def _turn(self, rest_x: float, rest_y: float, buttons: int = 0) -> Action:
-        """Return the action that corrects a part of what remains, degrees."""
+    def _turn(self, x_deg: float, y_deg: float, buttons: int = 0) -> Action:
+        """Return the action that turns by so much, within the limits."""
         s = self._settings
         assert s.degrees_per_count is not None
-        gain = s.gain / s.degrees_per_count
-        return Action(*self._whole(rest_x * gain, rest_y * gain if s.vertical else 0.0), buttons)
+        seconds = self._period_ns / 1e9
+        if seconds and (s.max_deg_per_s is not None or s.max_deg_per_s2 is not None):
+            x_deg = self._speed_x = self._slowed(x_deg, self._speed_x, seconds)
+            y_deg = self._speed_y = self._slowed(y_deg, self._speed_y, seconds)
+        per_degree = 1 / s.degrees_per_count
+        return Action(*self._whole(x_deg * per_degree, y_deg * per_degree if s.vertical else 0.0), buttons)
 
-    def _rest(self, tracked: Tracked, frame: Frame) -> tuple[float, float]:
-        """Return what is left to turn, degrees, once all that was sent shows."""
-        x, y = tracked.ahead(frame.at_ns + self._delay_ns, self._settings.lead_max_deg)
-        return x - self._motions.view[0], y - self._motions.view[1]
+    def _slowed(self, turn: float, last: float, seconds: float) -> float:
+        """Return a frame's turn within the fastest, and within what may be added to or taken from the last's."""
+        s = self._settings
+        if s.max_deg_per_s2 is not None:
+            most = s.max_deg_per_s2 * seconds * seconds
+            turn = max(last - most, min(last + most, turn))
+        if s.max_deg_per_s is not None:
+            most = s.max_deg_per_s * seconds
+            turn = max(-most, min(most, turn))
+        return turn
+
+    def _rest(self, tracked: Tracked, frame: Frame) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return what is left to turn, degrees, until the first picture that shows this frame's motion.
+
+        And how much of it the target will have moved since the picture before, which is turned whole: with a part of it
+        alone the view would stay behind a moving target for ever.
+        """
+        most = self._settings.lead_max_deg
+        at_ns = frame.at_ns + max(self._delay_ns, self._period_ns) + self._ahead_ns
+        x, y = tracked.ahead(at_ns, most)
+        before_x, before_y = tracked.ahead(at_ns - self._period_ns, most)
+        return (x - self._motions.view[0], y - self._motions.view[1]), (x - before_x, y - before_y)
 
     def _coast(self, frame: Frame) -> Action | None:
         """Go on to a target that was seen before; None when there is none, or pictures show that it is gone.
@@ -206,15 +298,8 @@ class AimController:
             self._track = None
             return None
         self._pressed = False
-        return self._turn(*self._rest(self._track, frame))
-
-    def _counts(self, error_px: float, frame: Frame) -> float:
-        s = self._settings
-        if abs(error_px) < s.deadband_px:
-            return 0.0
-        if s.fov_deg is None or s.degrees_per_count is None:
-            return s.gain * error_px
-        return s.gain * math.degrees(math.atan(error_px / s.focal_px(frame.width))) / s.degrees_per_count
+        (rest_x, rest_y), (step_x, step_y) = self._rest(self._track, frame)
+        return self._turn(step_x + s.gain * (rest_x - step_x), step_y + s.gain * (rest_y - step_y))
 
     def _whole(self, dx: float, dy: float) -> tuple[int, int]:
         limit = self._settings.max_counts
@@ -244,3 +329,15 @@ class AimController:
         if not s.search_deg or s.degrees_per_count is None:
             return IDLE
         return Action(*self._whole(s.search_deg / s.degrees_per_count, 0.0))
+
+
+def class_index(name: str, names: Sequence[str], where: str) -> int:
+    """Return a class's number.
+
+    :raises UserError: the detector does not know it; the message names the nearest that it knows.
+    """
+    if name in names:
+        return names.index(name)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f'did you mean "{near[0]}"?' if near else f"it knows: {', '.join(names[:20])}"
+    raise UserError(f'{where}: the detector knows no class "{name}"; {hint}')

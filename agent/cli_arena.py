@@ -13,14 +13,22 @@ from rich.table import Table
 from agent.cli_console import JsonOption, PluginOption, check_writable, counter, out, plain_context, progress
 from agent.errors import UserError
 from agent.files import write_atomically
-from agent.profile import MAX_SEED, find_profile, load_profile
+from agent.profile import MAX_SEED, LoadedProfile, find_profile, load_profile
 from agent.session import prepare
 
 BASELINES = ("oracle", "random")
+SUITE_SEEDS = 4
+"""Runs of each case of a suite in which there is chance."""
 
 
 def arena(
-    profile: Annotated[str, typer.Option("--profile", "-p", help="A profile whose capture knows the truth.")],
+    profile: Annotated[
+        str, typer.Option("--profile", "-p", help="A profile whose capture knows the truth.")
+    ] = "doom.yaml",
+    suite: Annotated[
+        str | None,
+        typer.Option(help="`aim`: the profile's aim against simulated targets, beside the other methods; no game."),
+    ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes of each player and scenario.")] = 20,
     baselines: Annotated[str | None, typer.Option(help="oracle, random, or both with a comma.")] = None,
     scenarios: Annotated[
@@ -54,6 +62,9 @@ def arena(
         check_writable(path)
     path = find_profile(profile)
     loaded = load_profile(path, plugin or [])
+    if suite is not None:
+        _suite(suite, loaded, picture, markdown_file, json_file)
+        return
     if loaded.profile.mode != "lock-step":
         raise UserError(f'{path}: the arena plays in lock-step, and this profile\'s mode is "{loaded.profile.mode}"')
     asked = [name.strip() for name in baselines.split(",")] if baselines else []
@@ -94,6 +105,40 @@ def arena(
         first = table[0]["scenario"]
         mine = [row for row in table if row["scenario"] == first]
         write_atomically(picture, playing.draw(mine, delays, f"{first}, {episodes} episodes, 95 % intervals"))
+
+
+def _suite(
+    suite: str, loaded: LoadedProfile, picture: Path | None, markdown_file: Path | None, json_file: Path | None
+) -> None:
+    from evaluation import aim_suite
+
+    if suite != "aim":
+        raise UserError(f'--suite is "{suite}"; there is one: aim')
+    if not loaded.profile.aim.calibrated:
+        raise UserError(
+            f"{loaded.path}: aim is not calibrated, and the suite needs degrees: `agent.py calibrate --profile "
+            f"{loaded.path} --live` finds fov_deg and degrees_per_count"
+        )
+    todo = list(aim_suite.cases(SUITE_SEEDS))
+    done = []
+    with progress() as tell:
+        count = counter(tell, "cases", len(todo))
+        for case in todo:
+            done.append((case, aim_suite.simulate(case, loaded.profile.aim)))
+            count()
+    table = aim_suite.rows(done)
+    heads, lines = aim_suite.digest(table)
+    shown = Table(*heads)
+    for line in lines:
+        shown.add_row(*line)
+    out.print(shown)
+    if json_file is not None:
+        write_atomically(json_file, json.dumps({"rows": table}, indent=1) + "\n")
+    if markdown_file is not None:
+        written = ["| " + " | ".join(line) + " |" for line in (heads, ["---"] * len(heads), *lines)]
+        write_atomically(markdown_file, "\n".join(written) + "\n")
+    if picture is not None:
+        write_atomically(picture, aim_suite.draw(table))
 
 
 Settings = tuple[tuple[str, str], ...]

@@ -18,6 +18,7 @@ import pluggy
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from agent.motion import Motions, View
 from agent.roles import Environment
 
 PROJECT = "reticle"
@@ -76,6 +77,8 @@ class Context:
     """The capture, where it is an environment; None for captures and when there is none."""
     names: tuple[str, ...] = ()
     """The detector's class names; empty for captures and detectors."""
+    view: View = field(default_factory=lambda: View(Motions(0), None))
+    """Where the view points by what the hand has done, for selections that look past the agent's own turning."""
 
     def path(self, text: str | Path) -> Path:
         """Return a path from the settings, relative ones counted from the profile's folder."""

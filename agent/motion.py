@@ -9,9 +9,17 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.types import Frame
+
 MOST_MOTIONS = 256
+AHEAD_DEG = 80.0
+"""What lies farther round is not in the picture's plane."""
 
 
 class Motions:
@@ -23,6 +31,12 @@ class Motions:
     def __init__(self, delay_ns: int) -> None:
         self._delay_ns = delay_ns
         self._sent: deque[tuple[int, float, float]] = deque(maxlen=MOST_MOTIONS)
+        self.begin(0)
+
+    def begin(self, episode: int) -> None:
+        """Forget all: a new episode."""
+        self.episode = episode
+        self._sent.clear()
         self._fresh = False
         self.view = self._before = (0.0, 0.0)
         """The view's direction once all that was sent is shown, from where it began."""
@@ -52,6 +66,50 @@ class Motions:
         return x, y
 
 
+class View:
+    """Where a picture's points are as the view turns: what sees past the agent's own motion.
+
+    :param focal_px: from a frame's width to the distance of its plane from the eye, both in pixels; None where aim is
+        not calibrated, and then no motion is known.
+    """
+
+    def __init__(self, motions: Motions, focal_px: Callable[[float], float] | None) -> None:
+        self.motions = motions
+        self._focal_px = focal_px
+
+    def ahead_px(self, frame: Frame, at_ns: int) -> tuple[float, float]:
+        """Return where in a picture of that time the crosshair will be once all that was sent shows.
+
+        Pixels from where it is. Pictures come late, so the target nearest to the crosshair in one may be the one that
+        the view has just turned away from.
+        """
+        motions = self.motions
+        if self._focal_px is None or motions.episode != frame.episode:
+            return 0.0, 0.0
+        shown = motions.shown(at_ns)
+        if shown == motions.view:
+            return 0.0, 0.0
+        f = self._focal_px(frame.width)
+        x, y = (max(-AHEAD_DEG, min(AHEAD_DEG, a - b)) for a, b in zip(motions.view, shown, strict=True))
+        return f * math.tan(math.radians(x)), f * math.tan(math.radians(y))
+
+    def steady(
+        self, xyxy: NDArray[np.float32], frame: Frame, at_ns: int, crosshair: tuple[float, float]
+    ) -> NDArray[np.float32]:
+        """Return boxes where they would be if the view had never turned: angles, in pixels of the picture's middle.
+
+        Where aim is not calibrated they are as they are.
+        """
+        motions = self.motions
+        if self._focal_px is None:
+            return xyxy
+        f = self._focal_px(frame.width)
+        shown = motions.shown(at_ns) if motions.episode == frame.episode else (0.0, 0.0)
+        middle = np.array(crosshair * 2, np.float32)
+        turned = np.radians(np.array(shown * 2, np.float32))
+        return np.asarray(f * (np.arctan((xyxy - middle) / f) + turned), np.float32)
+
+
 @dataclass(frozen=True)
 class Tracked:
     """A target's direction (degrees, as the view's) and how fast it changes (degrees a second)."""
@@ -77,8 +135,10 @@ def track(last: Tracked | None, at_ns: int, x: float, y: float, smoothing: float
     :param smoothing: 0 takes each sighting as it is, towards 1 believes the track more. The rate's gain follows from it
         as for a critically damped filter (Brookner, Tracking and Kalman Filtering Made Easy, 1998, chapter 1).
     """
-    if last is None or at_ns <= last.at_ns or at_ns - last.at_ns > 500_000_000:
+    if last is None or at_ns - last.at_ns > 500_000_000:
         return Tracked(at_ns, x, y)
+    if at_ns <= last.at_ns:  # a picture that came after a newer one
+        return last
     seconds = (at_ns - last.at_ns) / 1e9
     expected_x, expected_y = last.x + last.rate_x * seconds, last.y + last.rate_y * seconds
     miss_x, miss_y = x - expected_x, y - expected_y

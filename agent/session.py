@@ -18,6 +18,7 @@ from agent.errors import UserError, said
 from agent.hookspecs import Context, Duty, Maker, Role
 from agent.loop import END_OF_FRAMES, Parts, Tally, run
 from agent.machine import share
+from agent.motion import View
 from agent.observers import ObserverQueue
 from agent.profile import Choice, LoadedProfile, Profile, choose
 from agent.roles import Environment
@@ -95,6 +96,7 @@ def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext, ch
     """
     stop = StopFlag()
     plan = _plan(loaded, options)
+    aim = loaded.profile.aim
     context = Context(
         folder=loaded.path.resolve().parent,
         seed=loaded.profile.seed if options.seed is None else options.seed,
@@ -104,8 +106,9 @@ def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext, ch
         crosshair=loaded.profile.crosshair,
         profile=loaded.path.resolve(),
         episodes=options.episodes or loaded.profile.episodes,
+        view=View(aim.motions(), aim.focal_px if aim.calibrated else None),
     )
-    if loaded.profile.aim.method == "predictive" and not loaded.profile.aim.calibrated:
+    if aim.method != "proportional" and not aim.calibrated:
         print(
             f"{loaded.path}: aim is not calibrated, so it is proportional: `agent.py calibrate --profile {loaded.path} "
             "--live` finds fov_deg and degrees_per_count",
@@ -252,7 +255,7 @@ def _make_parts(
         wait=plan.lock_step,
     )
     stack.callback(observers.close)
-    controller = AimController(profile.aim, plan.absolute)
+    controller = AimController(profile.aim, plan.absolute, context.view.motions, context.names)
     return Parts(capture, detector, selection, controller, interlock, observers), context
 
 

@@ -7,6 +7,8 @@ BUILT_IN = (
     "plugins.detector.yolo",
     "plugins.detector.oracle",
     "plugins.selection.nearest",
+    "plugins.selection.best",
+    "plugins.selection.tracker",
     "plugins.actuation.dry_run",
     "plugins.actuation.mouse",
     "plugins.actuation.pynput",

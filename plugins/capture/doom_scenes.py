@@ -33,7 +33,7 @@ CROWD_SHARE = 0.3
 CROWD = 3
 
 SCENARIO_SHARE, BOTS_SHARE = 0.4, 0.2
-"""How many scenes are of ViZDoom's scenarios, and of maps where bots play against the agent; the rest are maps alone."""
+"""How many scenes are of ViZDoom's scenarios, and of maps where bots play too; the rest are maps alone."""
 BOTS = 7
 """As many as Doom has places for."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 
 from pydantic import Field
 
-from agent.errors import UserError
+from agent.aim import class_index
 from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
 from agent.types import Detections, Frame, Target
 
@@ -28,19 +27,21 @@ class Settings(PluginSettings):
 
 
 class NearestSelection:
-    """Ties go to the detection that comes first.
+    """Nearest to where the crosshair will be once all that was sent shows; ties go to the detection that comes first.
 
     :raises UserError: a class in `classes` is not one of the detector's.
     """
 
     def __init__(self, settings: Settings, context: Context) -> None:
         self._crosshair = context.crosshair
+        self._view = context.view
         self._point = settings.aim_point
         self._min_confidence = settings.min_confidence
         self._limit = math.inf if settings.fov_px is None else settings.fov_px
         self._priority: dict[int, int] | None = None
         if settings.classes:
-            self._priority = {_class_id(name, context.names): rank for rank, name in enumerate(settings.classes)}
+            ranks = [class_index(name, context.names, "selection.classes") for name in settings.classes]
+            self._priority = {index: rank for rank, index in enumerate(ranks)}
 
     def select(self, detections: Detections, frame: Frame) -> Target | None:
         """Return the target, or None when no detection counts."""
@@ -49,6 +50,8 @@ class NearestSelection:
         cross_x, cross_y = self._crosshair[0] * frame.width, self._crosshair[1] * frame.height
         part_x, part_y = self._point
         at_ns = detections.at_ns
+        ahead_x, ahead_y = self._view.ahead_px(frame, at_ns or frame.at_ns)
+        near_x, near_y = cross_x + ahead_x, cross_y + ahead_y
         priority = self._priority
         best: tuple[float, float] = (math.inf, math.inf)
         target = None
@@ -65,19 +68,11 @@ class NearestSelection:
             if rank < 0:
                 continue
             x, y = left + part_x * (right - left), top + part_y * (bottom - top)
-            distance = math.hypot(x - cross_x, y - cross_y)
+            distance = math.hypot(x - near_x, y - near_y)
             if distance <= self._limit and (rank, distance) < best:
                 best = (rank, distance)
                 target = Target((left, top, right, bottom), class_id, confidence, x, y, x - cross_x, y - cross_y, at_ns)
         return target
-
-
-def _class_id(name: str, names: tuple[str, ...]) -> int:
-    if name in names:
-        return names.index(name)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f'did you mean "{near[0]}"?' if near else f"it knows: {', '.join(names[:20])}"
-    raise UserError(f'selection.classes: the detector knows no class "{name}"; {hint}')
 
 
 @hookimpl

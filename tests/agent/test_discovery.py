@@ -27,7 +27,7 @@ def test_built_ins_fill_every_role() -> None:
     assert {role: sorted(found) for role, found in offers.items()} == {
         "capture": ["doom", "footage", "mss"],
         "detector": ["oracle", "yolo"],
-        "selection": ["nearest"],
+        "selection": ["best", "nearest", "tracker"],
         "actuation": ["doom", "dry-run", "mouse", "pynput"],
         "observer": ["decisions", "overlay", "recorder", "show", "trace"],
         "guard": ["arm-key", "process-argument", "rate", "staleness", "window-title"],

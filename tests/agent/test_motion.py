@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.aim import AimController, AimSettings
+from agent.errors import UserError
 from agent.motion import Motions, Tracked, track
 from agent.types import LEFT, Target
 from tests.agent.makes import frame
@@ -63,7 +64,7 @@ def test_a_moving_target_is_followed_no_farther_behind_however_late_the_pictures
 
 @pytest.mark.parametrize("wrong", [0.7, 1.3])
 def test_a_wrong_calibration_still_converges(wrong: float) -> None:
-    errors = simulate("predictive", 3, lambda i: 20.0, frames=150, degrees_per_count=0.05 * wrong)
+    errors = simulate("predictive", 3, lambda i: 20.0, frames=150, degrees_per_count=0.05 * wrong, smoothing=0.7)
     assert max(abs(e) for e in errors[100:]) < 0.5
 
 
@@ -117,7 +118,76 @@ def test_a_steady_rate_is_found(start: float, rate: float, smoothing: float) -> 
 
 def test_without_calibration_it_is_proportional() -> None:
     plain, predictive = (AimController(AimSettings(method=m, gain=0.3)) for m in ("proportional", "predictive"))
+    bold = AimController(AimSettings(method="predictive", gain=0.9))
     seen = Target((310, 230, 330, 250), 0, 1.0, 420, 240, 100.0, 0.0)
     now = frame(0, 640, 480, at_ns=FRAME_NS)
     assert plain.act(seen, now) == predictive.act(seen, now)
     assert plain.act(seen, now).dx == 30
+    assert bold.act(seen, now).dx == 30, "no more than the safe gain"
+
+
+errors = st.one_of(st.none(), st.floats(-300, 300))
+
+
+@given(
+    st.sampled_from(["proportional", "pid", "predictive"]),
+    st.lists(errors, min_size=1, max_size=60),
+    st.integers(0, 5),
+    st.floats(10, 500),
+)
+def test_commands_stay_within_the_limits_and_are_the_same_each_time(
+    method: str, seen: list[float | None], lag: int, speed: float
+) -> None:
+    settings = AimSettings(
+        method=method, gain=1.5, integral_per_s=2, derivative_s=0.1, max_counts=50, max_deg_per_s=speed, **CALIBRATED
+    )
+    runs = []
+    for _ in range(2):
+        aim, turned = AimController(settings), []
+        for i, error in enumerate(seen):
+            now = frame(i, 640, 480, at_ns=(i + 1) * FRAME_NS)
+            at_ns = max(1, now.at_ns - lag * FRAME_NS)
+            target = None if error is None else Target((310, 230, 330, 250), 0, 1.0, 320, 240, error, 0.0, at_ns)
+            turned.append(aim.act(target, now).dx)
+        runs.append(turned)
+    assert runs[0] == runs[1]
+    assert all(abs(dx) <= 50 for dx in runs[0])
+    most = speed * FRAME_NS / 1e9 / 0.05
+    assert all(abs(dx) <= most + 1 for dx in runs[0][1:])
+
+
+@given(st.sampled_from(["proportional", "pid", "predictive"]), st.integers(1, 40))
+def test_on_nothing_it_does_nothing(method: str, frames: int) -> None:
+    aim = AimController(AimSettings(method=method, fire="hold", **CALIBRATED))
+    assert all(aim.act(None, frame(i, 640, 480, at_ns=(i + 1) * FRAME_NS)).idle for i in range(frames))
+
+
+@given(st.lists(st.floats(-20, 20), min_size=2, max_size=40))
+def test_a_turn_becomes_faster_and_slower_as_it_may(degrees: list[float]) -> None:
+    aim = AimController(AimSettings(gain=1, method="pid", max_deg_per_s2=600, **CALIBRATED))
+    turns = []
+    for i, error in enumerate(degrees):
+        x = F * math.tan(math.radians(error))
+        target = Target((310, 230, 330, 250), 0, 1.0, 320, 240, x, 0.0)
+        turns.append(aim.act(target, frame(i, 640, 480, at_ns=(i + 1) * FRAME_NS)).dx * 0.05)
+    most = 600 * (FRAME_NS / 1e9) ** 2
+    for before, after in itertools.pairwise(turns[1:]):
+        assert abs(after - before) <= most + 0.1
+
+
+def test_a_class_can_be_led_more() -> None:
+    """A target that moves at 20 degrees a second, shot at with what flies for 200 ms: aimed at four degrees ahead."""
+    last = {}
+    for lead in ({}, {"runner": 200}):
+        aim = AimController(
+            AimSettings(method="predictive", gain=1, lead_ms=lead, **CALIBRATED), names=("sitter", "runner")
+        )
+        view = 0.0
+        for i in range(60):
+            x = F * math.tan(math.radians(20 * (i + 1) / 35 - view))
+            target = Target((310, 230, 330, 250), 1, 1.0, 320, 240, x, 0.0)
+            view += aim.act(target, frame(i, 640, 480, at_ns=(i + 1) * FRAME_NS)).dx * 0.05
+        last[bool(lead)] = view
+    assert last[True] - last[False] == pytest.approx(4, abs=0.2)
+    with pytest.raises(UserError, match='did you mean "runner"'):
+        AimController(AimSettings(lead_ms={"runer": 1}), names=("sitter", "runner"))

@@ -1,0 +1,176 @@
+"""Selection `best`: what costs least by distance, size and confidence, and is kept until something is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from agent.aim import class_index
+from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.types import Detections, Frame, Target
+
+Strategy = Literal["nearest", "biggest", "surest"]
+Weight = Annotated[float, Field(ge=0, le=100)]
+
+CLASS_COST = 1e6
+"""What each step down in class priority costs: more than all else together."""
+
+
+class Settings(PluginSettings):
+    """Which detections count, what makes one better than another, and where on it to aim."""
+
+    classes: tuple[str, ...] = Field(
+        (), description="The classes to aim at, the most important first; all alike when empty."
+    )
+    min_confidence: float = Field(0.0, ge=0, le=1, description="Detections less sure than this are ignored.")
+    weights: dict[Strategy, Weight] = Field(
+        {"nearest": 1.0},
+        min_length=1,
+        description="What counts how much: `nearest` (the way from the crosshair, in halves of the picture's width), "
+        "`biggest` (less a box's mean side over the picture's height), `surest` (less the confidence).",
+    )
+    margin: float = Field(
+        0.15, ge=0, le=100, description="How much better another target must be for the one aimed at to be left."
+    )
+    same_px: float = Field(
+        40.0, gt=0, description="A detection this near to where the last target should be, or half its width, is it."
+    )
+    fov_px: float | None = Field(None, gt=0, description="Ignore aim points farther from the crosshair, pixels.")
+    fov_shape: Literal["circle", "box"] = Field("circle", description="Whether `fov_px` is a radius or half a side.")
+    aim_point: tuple[float, float] = Field(
+        (0.5, 0.5), description="Where on the box to aim, as fractions of its width and height from top left."
+    )
+
+
+class Choice:
+    """What each detection costs, and the target that the cheapest makes."""
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        self._settings = settings
+        self._crosshair = context.crosshair
+        self._view = context.view
+        self._weights = [settings.weights.get(name, 0.0) for name in ("nearest", "biggest", "surest")]
+        self._ranks: NDArray[np.float64] | None = None
+        if settings.classes:
+            self._ranks = np.full(len(context.names), np.inf)
+            for rank, name in enumerate(settings.classes):
+                self._ranks[class_index(name, context.names, "selection.classes")] = rank * CLASS_COST
+
+    def costs(self, found: Detections, frame: Frame) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Return the aim points, (n, 2) in pixels, and what each detection costs, (n,); infinity leaves it out."""
+        s = self._settings
+        boxes = found.xyxy
+        sides = boxes[:, 2:] - boxes[:, :2]
+        points = boxes[:, :2] + sides * np.array(s.aim_point, np.float32)
+        ahead = self._view.ahead_px(frame, found.at_ns or frame.at_ns)
+        middle_x, middle_y = self.crosshair_px(frame)
+        off = points - np.array((middle_x + ahead[0], middle_y + ahead[1]), np.float32)
+        way = np.hypot(off[:, 0], off[:, 1])
+        nearest, biggest, surest = self._weights
+        cost = nearest / (frame.width / 2) * way.astype(np.float64)
+        if biggest:
+            cost -= biggest / frame.height * np.sqrt(sides[:, 0] * sides[:, 1])
+        if surest:
+            cost -= surest * found.confidence
+        if s.fov_px is not None:
+            cost[(way if s.fov_shape == "circle" else np.abs(off).max(axis=1)) > s.fov_px] = np.inf
+        if s.min_confidence:
+            cost[found.confidence < s.min_confidence] = np.inf
+        if self._ranks is not None:
+            cost += self._ranks[found.class_id]
+        return points, cost
+
+    def cheapest(self, cost: NDArray[np.float64], kept: int) -> int:
+        """Return which detection is best, the kept one (-1: none) unless another is better by the margin; -1: none."""
+        if kept >= 0 and math.isfinite(cost[kept]):
+            cost[kept] -= self._settings.margin
+        best = int(np.argmin(cost))
+        return best if math.isfinite(cost[best]) else -1
+
+    def target(self, found: Detections, which: int, points: NDArray[np.float32], frame: Frame) -> Target:
+        """Return the target that a detection is."""
+        left, top, right, bottom = found.xyxy[which].tolist()
+        x, y = points[which].tolist()
+        middle_x, middle_y = self.crosshair_px(frame)
+        return Target(
+            (left, top, right, bottom),
+            int(found.class_id[which]),
+            float(found.confidence[which]),
+            x,
+            y,
+            x - middle_x,
+            y - middle_y,
+            found.at_ns,
+        )
+
+    def steady(self, found: Detections, frame: Frame) -> NDArray[np.float32]:
+        """Return the boxes where they would be if the view had never turned, (n, 4)."""
+        return self._view.steady(found.xyxy, frame, found.at_ns or frame.at_ns, self.crosshair_px(frame))
+
+    def crosshair_px(self, frame: Frame) -> tuple[float, float]:
+        """Return where the crosshair is."""
+        return self._crosshair[0] * frame.width, self._crosshair[1] * frame.height
+
+
+class BestSelection:
+    """Keeps to its target by where that should be, the agent's own turning taken off.
+
+    :raises UserError: a class in `classes` is not one of the detector's.
+    """
+
+    def __init__(self, settings: Settings, context: Context) -> None:
+        self._choice = Choice(settings, context)
+        self._near = Near(settings.same_px)
+
+    def select(self, detections: Detections, frame: Frame) -> Target | None:
+        """Return the target, or None when no detection counts."""
+        self._near.begin(frame.episode)
+        if not len(detections):
+            return None
+        points, cost = self._choice.costs(detections, frame)
+        steady = self._choice.steady(detections, frame)
+        best = self._choice.cheapest(cost, self._near.find(steady))
+        if best < 0:
+            return None
+        self._near.keep(steady[best])
+        return self._choice.target(detections, best, points, frame)
+
+
+class Near:
+    """Knows the last target by its place."""
+
+    def __init__(self, same_px: float) -> None:
+        self._same_px = same_px
+        self._episode = -1
+        self._last: Sequence[float] | None = None
+
+    def begin(self, episode: int) -> None:
+        """Forget it when this is another episode."""
+        if episode != self._episode:
+            self._episode, self._last = episode, None
+
+    def find(self, steady: NDArray[np.float32]) -> int:
+        """Return which box is the last target; -1 when none is."""
+        if self._last is None or not len(steady):
+            return -1
+        left, top, right, bottom = self._last
+        away = np.hypot(
+            (steady[:, 0] + steady[:, 2] - left - right) / 2, (steady[:, 1] + steady[:, 3] - top - bottom) / 2
+        )
+        nearest = int(np.argmin(away))
+        return nearest if away[nearest] <= max(self._same_px, (right - left) / 2) else -1
+
+    def keep(self, box: NDArray[np.float32]) -> None:
+        """Take a box for the last target."""
+        self._last = box.tolist()
+
+
+@hookimpl
+def reticle_selection() -> Maker:
+    """Offer `best`."""
+    return Maker("best", BestSelection, Settings, "the best by distance, size and confidence, kept by a margin")

@@ -1,0 +1,50 @@
+"""What the aim controller must reach against targets whose motion is known."""
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+
+from agent.profile import load_profile
+from evaluation.aim_suite import LATENCIES_MS, STEP_DEG, Case, simulate
+from tests.conftest import ROOT
+
+AIM = load_profile(ROOT / "profiles" / "doom.yaml", []).profile.aim
+
+
+@pytest.mark.parametrize("latency", LATENCIES_MS)
+def test_a_step_settles_soon_and_without_overshoot(latency: float) -> None:
+    outcome = simulate(Case("still", "predictive", latency, 0, 0.0, 0), AIM)
+    assert outcome.overshoot_deg <= 0.05 * STEP_DEG
+    assert outcome.settle_ms <= latency + 150
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_strafing_target_is_not_lagged_behind(seed: int) -> None:
+    assert simulate(Case("strafing", "predictive", 100, 2, 0.0, seed), AIM).steady_deg < 0.5
+    assert simulate(Case("strafing", "proportional", 100, 2, 0.0, seed), AIM).steady_deg > 5
+
+
+def test_pid_follows_better_than_proportional_where_there_is_no_latency() -> None:
+    plain, pid = (simulate(Case("strafing", m, 0, 0, 0.0, 0), AIM).steady_deg for m in ("proportional", "pid"))
+    assert pid < 0.5 * plain
+
+
+def test_the_command_writes_table_json_and_picture(agent, tmp_path: Path) -> None:
+    done = agent("arena", "--suite", "aim", "--json", "s.json", "--out", "s.png", "--markdown", "s.md")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "s.json").read_text())["rows"]
+    assert {row["method"] for row in rows} == {"proportional", "pid", "predictive"}
+    assert len(rows) == 3 * 3 * 5 * 4 * 3
+    assert cv2.imread(str(tmp_path / "s.png")).shape[1] > 1000
+    assert "| predictive | 300 |" in (tmp_path / "s.md").read_text()
+
+
+def test_bad_input(agent, tmp_path: Path) -> None:
+    done = agent("arena", "--suite", "eyes")
+    assert done.returncode == 2
+    assert "there is one: aim" in done.stderr
+    done = agent("arena", "--suite", "aim", "--profile", "desktop.yaml")
+    assert done.returncode == 2
+    assert "agent.py calibrate" in done.stderr
