@@ -9,6 +9,8 @@ from agent.loop import Parts, Tally, run
 from agent.observers import PICTURES, ObserverQueue
 from agent.safety import Interlock, StopFlag
 from agent.types import FrameEvent
+from plugins.guard.staleness import Settings as StalenessSettings
+from plugins.guard.staleness import StalenessGuard
 from plugins.selection.nearest import NearestSelection, Settings
 from tests.agent.makes import Finder, Frames, Hand, context, frame
 
@@ -56,6 +58,28 @@ def test_live_takes_the_newest_frame_and_counts_the_rest() -> None:
     assert finder.seen[-1] == 59
     assert tally.frames + tally.dropped == 60
     assert tally.dropped > 10
+
+
+class SlowAtTimes(Finder):
+    """Takes ten times as long on every 20th frame."""
+
+    def detect(self, frame):
+        self.delay_s = 0.1 if len(self.seen) % 20 == 19 else 0.01
+        return super().detect(frame)
+
+
+def test_a_detector_that_is_slow_at_times_drops_frames_and_acts_on_none_that_is_old() -> None:
+    made, hand, stop = parts(Frames(200, period_s=0.005), SlowAtTimes())
+    made.interlock.guarded_by([("staleness", StalenessGuard(StalenessSettings(max_age_ms=80), context()))])
+    tally = Tally()
+    run(made, tally, stop, lock_step=False, duration_s=None)
+    slow = len(made.detector.seen) // 20
+    assert slow >= 2
+    assert tally.frames + tally.dropped == 200
+    assert tally.dropped >= 5 * slow, "those that came while it was slow"
+    assert made.interlock.vetoes["staleness"] >= slow
+    assert tally.frame_age.max_ns <= 80_000_000, "nothing older was acted on"
+    assert len(hand.actions) >= tally.frames - made.interlock.vetoes["staleness"]
 
 
 def test_a_capped_loop_rests_and_takes_the_newest() -> None:

@@ -43,7 +43,7 @@ def profile(folder: Path, **changes: object) -> Path:
 def test_it_plays_the_game_in_its_window(agent, tmp_path: Path) -> None:
     before = games()
     done = agent(
-        "demo-window", "--live", "--xvfb", "--seed", 3, "--record", "v.mp4", "--json", "r.json", env={"DISPLAY": ""}
+        "demo-window", "--live", "--xvfb", "--seed", 3, "--record", "rec", "--json", "r.json", env={"DISPLAY": ""}
     )
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "r.json").read_text())
@@ -53,21 +53,27 @@ def test_it_plays_the_game_in_its_window(agent, tmp_path: Path) -> None:
     (episode,) = report["episodes"]
     assert episode["kills"] >= 12, "the trained detector gets some 24, a hand that moves by chance 2"
     assert report["kills"]["mean"] == episode["kills"]
-    video = cv2.VideoCapture(str(tmp_path / "v.mp4"))
-    frames = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    assert abs(frames / video.get(cv2.CAP_PROP_FPS) - report["seconds"]) < 2, "the video lasts as long as the run"
-    assert (video.get(cv2.CAP_PROP_FRAME_WIDTH), video.get(cv2.CAP_PROP_FRAME_HEIGHT)) == (640, 480)
-    assert list(tmp_path.glob(".v.mp4*")) == []
     assert until(lambda: games() <= before)
+    assert report["observer_drops"] == 0
+    for i in range(3):
+        again = agent("--profile", "doom-window.yaml", "--footage", "rec", "--report", f"again{i}.json")
+        assert again.returncode == 0, again.stderr
+        replayed = json.loads((tmp_path / f"again{i}.json").read_text())
+        assert (replayed["frames"], replayed["decisions"]) == (report["frames"], report["decisions"])
 
 
 def test_without_live_it_moves_nothing_and_the_player_falls(agent, tmp_path: Path) -> None:
-    done = agent("demo-window", "--xvfb", "--json", "r.json")
+    done = agent("demo-window", "--xvfb", "--json", "r.json", "--record", "v.mp4")
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["mode"] == "dry-run"
     assert report["episodes"][0]["shots"] == 0
     assert (tmp_path / "runs" / "actions.jsonl").read_text().count("\n") == report["actions"] > 0
+    video = cv2.VideoCapture(str(tmp_path / "v.mp4"))
+    frames = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    assert abs(frames / video.get(cv2.CAP_PROP_FPS) - report["seconds"]) < 2, "the video lasts as long as the run"
+    assert (video.get(cv2.CAP_PROP_FRAME_WIDTH), video.get(cv2.CAP_PROP_FRAME_HEIGHT)) == (640, 480)
+    assert list(tmp_path.glob(".v.mp4*")) == []
 
 
 def test_a_terminated_run_leaves_neither_game_nor_server(tmp_path: Path) -> None:
