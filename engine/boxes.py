@@ -66,11 +66,14 @@ class Decoder:
             return _no_rows()
         anchor, y, x = np.unravel_index(found, (len(head.anchors), height, width))
         rows = cells[y, x, anchor].astype(np.float32, copy=False)
-        objectness, probability = rows[:, 4:5], rows[:, 5:]
+        # No score is above its class's probability, so few of those need to be computed.
+        row, class_id = np.nonzero(rows[:, 5:] > floor)
+        objectness, probability = rows[row, 4], rows[row, 5 + class_id]
         if not head.new_coords:  # with new_coords the convolution before the head is logistic already
             objectness, probability = _sigmoid(objectness), _sigmoid(probability)
         score = objectness * probability
-        row, class_id = np.nonzero(score > self._threshold)
+        enough = score > self._threshold
+        row, class_id, score = row[enough], class_id[enough], score[enough]
         grid = np.stack((x, y), axis=1).astype(np.float32)
         anchors = np.asarray(head.anchors, np.float32)[anchor]
         xy, wh = rows[:, 0:2], rows[:, 2:4]
@@ -81,7 +84,7 @@ class Decoder:
         xy = xy * head.scale_x_y - 0.5 * (head.scale_x_y - 1) + grid
         xy *= np.array((self._size[0] / width, self._size[1] / height), np.float32)
         boxes = np.concatenate((xy - wh / 2, xy + wh / 2), axis=1)[row]
-        return boxes.astype(np.float32), score[row, class_id], class_id.astype(np.int32)
+        return boxes.astype(np.float32), score, class_id.astype(np.int32)
 
 
 def suppress(rows: Rows, iou: float) -> Rows:
