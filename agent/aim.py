@@ -18,6 +18,8 @@ IN_VIEW = 0.9
 MOST_COAST_NS = 2_000_000_000
 MOST_PERIOD_NS = 200_000_000
 """Frames farther apart than this do not follow each other: nothing is known of what was between them."""
+FIRST_PERIOD_S = 1 / 60
+"""What a limited turn takes for the time of a first frame."""
 MOST_SUM = 10.0
 """The largest sum of errors that `pid` keeps, degrees times seconds, so that it does not wind up."""
 SAFE_GAIN = 0.3
@@ -58,7 +60,13 @@ class AimSettings(BaseModel):
         {}, description="`predictive`: how much farther targets of a class are led, as what is shot at them flies."
     )
     lead_max_deg: float = Field(12.0, ge=0, le=90, description="`predictive`: the farthest that a target is led.")
-    gain: float = Field(0.3, gt=0, le=2, description="The part of the aim error that one action corrects.")
+    gain: float = Field(
+        0.3,
+        gt=0,
+        le=2,
+        description="The part of the aim error that one action corrects. Without calibration `pid` and `predictive` "
+        "use 0.3 at the most.",
+    )
     fov_deg: float | None = Field(None, gt=1, lt=179, description="The game's horizontal field of view, degrees.")
     view_width_px: int | None = Field(
         None, gt=0, description="The width that the field of view spans, pixels; the frame's by default."
@@ -72,7 +80,9 @@ class AimSettings(BaseModel):
     vertical: bool = Field(True, description="Whether to aim up and down too.")
     deadband_px: float = Field(0.0, ge=0, description="An aim error smaller than this is left alone, pixels.")
     max_counts: int = Field(2000, gt=0, description="The most counts one action may move along an axis.")
-    max_deg_per_s: float | None = Field(None, gt=0, description="The fastest turn (needs calibration).")
+    max_deg_per_s: float | None = Field(
+        None, gt=0, description="The fastest turn (needs calibration; not for an absolute actuation)."
+    )
     max_deg_per_s2: float | None = Field(
         None, gt=0, description="How fast a turn may become faster or slower (needs calibration)."
     )
@@ -119,11 +129,14 @@ class AimSettings(BaseModel):
         for name in ("search_deg", "fov_deg", "max_deg_per_s", "max_deg_per_s2"):
             if getattr(self, name) and self.degrees_per_count is None:
                 raise ValueError(f"{name} is in degrees, so degrees_per_count must be set too")
+        for name in ("max_deg_per_s", "max_deg_per_s2"):
+            if getattr(self, name) and self.fov_deg is None:
+                raise ValueError(f"{name} limits degrees, so fov_deg must be set too")
         return self
 
 
 class AimController:
-    """Target to action, proportional or predictive; parts of a count are carried over.
+    """Target to action; parts of a count are carried over.
 
     Deterministic: the same targets in the same order at the same times give the same actions.
 
@@ -158,17 +171,19 @@ class AimController:
         self._shot_ns = -1
         self._lag_ns = self._missed_ns = 0
         self._last_ns = self._period_ns = self._ahead_ns = 0
+        self._since_s = FIRST_PERIOD_S
         self._sum_x = self._sum_y = 0.0
         self._error: tuple[float, float] | None = None
         self._speed_x = self._speed_y = 0.0
+        self._acted = IDLE
+        self._before = self._held()
 
     def act(self, target: Target | None, frame: Frame) -> Action:
         """Return the action for this frame."""
         if frame.episode != self._motions.episode:
             self._begin(frame.episode)
-        period_ns = frame.at_ns - self._last_ns
-        self._period_ns = period_ns if self._last_ns and 0 < period_ns < MOST_PERIOD_NS else 0
-        self._last_ns = frame.at_ns
+        self._time(frame.at_ns)
+        self._before = self._held()
         if target is None:
             self._error = None
             self._sum_x = self._sum_y = 0.0
@@ -177,7 +192,7 @@ class AimController:
             raise ValueError(f"the selection gave a target whose aim error is no number: {target}")
         elif self._absolute:
             point = (round(frame.origin[0] + target.aim_x), round(frame.origin[1] + target.aim_y))
-            return Action(0, 0, self._fire(target, 0.0, 0.0), point)
+            action = Action(0, 0, self._fire(target, 0.0, 0.0), point)
         elif self._settings.method == "predictive" and self._settings.calibrated:
             action = self._predictive(target, frame)
         elif self._settings.method == "pid" and self._settings.calibrated:
@@ -186,27 +201,52 @@ class AimController:
             action = self._proportional(target, frame)
         scale = self._settings.degrees_per_count or 0.0
         self._motions.send(frame.at_ns, action.dx * scale, action.dy * scale)
+        self._acted = action
         return action
 
     def vetoed(self) -> None:
-        """Take the last motion back: it was not carried out."""
+        """Take the last action back, and all that it changed here: it was not carried out."""
         self._motions.take_back()
+        if not self._acted.idle:
+            self._pressed, self._shot_ns, self._carry_x, self._carry_y, self._sum_x, self._sum_y = self._before
+            self._speed_x = self._speed_y = 0.0
+
+    def _held(self) -> tuple[bool, int, float, float, float, float]:
+        """Return what an action changes."""
+        return self._pressed, self._shot_ns, self._carry_x, self._carry_y, self._sum_x, self._sum_y
+
+    def _time(self, at_ns: int) -> None:
+        """Take the time since the last frame: what is told from it, and what a limited turn may use of it."""
+        period_ns = at_ns - self._last_ns
+        if self._last_ns:
+            self._since_s = max(0, min(period_ns, MOST_PERIOD_NS)) / 1e9
+        self._period_ns = period_ns if self._last_ns and 0 < period_ns < MOST_PERIOD_NS else 0
+        self._last_ns = at_ns
 
     def _proportional(self, target: Target, frame: Frame) -> Action:
         s = self._settings
         buttons = self._fire(target, target.error_x, target.error_y)
-        x, y = (error if abs(error) >= s.deadband_px else 0.0 for error in (target.error_x, target.error_y))
+        x, y = self._outside(target)
         if not s.calibrated:  # a pixel of error is one count, times the gain
             gain = s.gain if s.method == "proportional" else min(s.gain, SAFE_GAIN)
             return Action(*self._whole(gain * x, gain * y if s.vertical else 0.0), buttons)
         f = s.focal_px(frame.width)
         return self._turn(s.gain * math.degrees(math.atan(x / f)), s.gain * math.degrees(math.atan(y / f)), buttons)
 
+    def _outside(self, target: Target) -> tuple[float, float]:
+        """Return the aim error, pixels, without what is too small to be corrected."""
+        least = self._settings.deadband_px
+        x, y = target.error_x, target.error_y
+        return x if abs(x) >= least else 0.0, y if abs(y) >= least else 0.0
+
     def _pid(self, target: Target, frame: Frame) -> Action:
         s = self._settings
         f = s.focal_px(frame.width)
         seconds = self._period_ns / 1e9
-        x, y = (math.degrees(math.atan(error / f)) for error in (target.error_x, target.error_y))
+        x, y = (math.degrees(math.atan(error / f)) for error in self._outside(target))
+        if self._error is not None and math.hypot(x - self._error[0], y - self._error[1]) > JUMP_DEG:
+            self._error = None  # another target
+            self._sum_x = self._sum_y = 0.0
         self._sum_x, self._sum_y = (
             max(-MOST_SUM, min(MOST_SUM, total + error * seconds))
             for total, error in ((self._sum_x, x), (self._sum_y, y))
@@ -248,23 +288,23 @@ class AimController:
         """Return the action that turns by so much, within the limits."""
         s = self._settings
         assert s.degrees_per_count is not None
-        seconds = self._period_ns / 1e9
-        if seconds and (s.max_deg_per_s is not None or s.max_deg_per_s2 is not None):
-            x_deg = self._speed_x = self._slowed(x_deg, self._speed_x, seconds)
-            y_deg = self._speed_y = self._slowed(y_deg, self._speed_y, seconds)
+        if s.max_deg_per_s is not None or s.max_deg_per_s2 is not None:
+            self._speed_x = self._limited(x_deg, self._speed_x)
+            self._speed_y = self._limited(y_deg, self._speed_y)
+            x_deg, y_deg = self._speed_x * self._since_s, self._speed_y * self._since_s
         per_degree = 1 / s.degrees_per_count
         return Action(*self._whole(x_deg * per_degree, y_deg * per_degree if s.vertical else 0.0), buttons)
 
-    def _slowed(self, turn: float, last: float, seconds: float) -> float:
-        """Return a frame's turn within the fastest, and within what may be added to or taken from the last's."""
-        s = self._settings
+    def _limited(self, turn_deg: float, last: float) -> float:
+        """Return the speed of a frame's turn, degrees a second, within the fastest and near enough to the last one."""
+        s, seconds = self._settings, self._since_s
+        speed = turn_deg / seconds if seconds else 0.0
         if s.max_deg_per_s2 is not None:
-            most = s.max_deg_per_s2 * seconds * seconds
-            turn = max(last - most, min(last + most, turn))
+            most = s.max_deg_per_s2 * seconds
+            speed = max(last - most, min(last + most, speed))
         if s.max_deg_per_s is not None:
-            most = s.max_deg_per_s * seconds
-            turn = max(-most, min(most, turn))
-        return turn
+            speed = max(-s.max_deg_per_s, min(s.max_deg_per_s, speed))
+        return speed
 
     def _rest(self, tracked: Tracked, frame: Frame) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return what is left to turn, degrees, until the first picture that shows this frame's motion.
@@ -326,9 +366,10 @@ class AimController:
     def _search(self) -> Action:
         self._pressed = False
         s = self._settings
-        if not s.search_deg or s.degrees_per_count is None:
+        if not s.search_deg or s.degrees_per_count is None or self._absolute:
+            self._speed_x = self._speed_y = 0.0
             return IDLE
-        return Action(*self._whole(s.search_deg / s.degrees_per_count, 0.0))
+        return self._turn(s.search_deg, 0.0)
 
 
 def class_index(name: str, names: Sequence[str], where: str) -> int:

@@ -23,7 +23,7 @@ SUITE_SEEDS = 4
 
 def arena(
     profile: Annotated[
-        str, typer.Option("--profile", "-p", help="A profile whose capture knows the truth.")
+        str, typer.Option("--profile", "-p", help="A profile whose capture knows the truth; any with --suite.")
     ] = "doom.yaml",
     suite: Annotated[
         str | None,
@@ -63,6 +63,16 @@ def arena(
     path = find_profile(profile)
     loaded = load_profile(path, plugin or [])
     if suite is not None:
+        given: dict[str, object] = {
+            "--baselines": baselines,
+            "--scenario": scenarios,
+            "--engine": engine,
+            "--precision": precision,
+        }
+        given |= {"--cluster": cluster, "--latency-ms": latency != "0", "--drop": drop, "--noise-px": noise}
+        useless = next((name for name, value in given.items() if value), None)
+        if useless is not None:
+            raise UserError(f"--suite {suite} plays no game and has its own cases, so it takes no {useless}")
         _suite(suite, loaded, picture, markdown_file, json_file)
         return
     if loaded.profile.mode != "lock-step":
@@ -118,6 +128,12 @@ def _suite(
         raise UserError(
             f"{loaded.path}: aim is not calibrated, and the suite needs degrees: `agent.py calibrate --profile "
             f"{loaded.path} --live` finds fov_deg and degrees_per_count"
+        )
+    if aim_suite.half_view_deg(loaded.profile.aim) <= aim_suite.STEP_DEG:
+        raise UserError(
+            f"{loaded.path}: the view is {2 * aim_suite.half_view_deg(loaded.profile.aim):.0f} degrees wide, and the "
+            f"suite's targets begin {aim_suite.STEP_DEG:g} degrees from its middle; raise aim.fov_deg, or take away "
+            "view_width_px"
         )
     todo = list(aim_suite.cases(SUITE_SEEDS))
     done = []

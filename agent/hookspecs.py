@@ -77,6 +77,8 @@ class Context:
     """The capture, where it is an environment; None for captures and when there is none."""
     names: tuple[str, ...] = ()
     """The detector's class names; empty for captures and detectors."""
+    moves: bool = True
+    """Whether what the hand does can move what the capture shows: not in a dry run."""
     view: View = field(default_factory=lambda: View(Motions(0), None))
     """Where the view points by what the hand has done, for selections that look past the agent's own turning."""
 

@@ -40,6 +40,8 @@ class Parts:
     controller: Controller
     interlock: Interlock
     observers: ObserverQueue
+    moves: bool = True
+    """Whether what is sent can move what the capture shows: not in a dry run."""
 
 
 @dataclass
@@ -190,7 +192,7 @@ def _step(parts: Parts, frame: Frame, tally: Tally) -> None:
     frame.selected_ns = now()
     sent = interlock.submit(action, frame)
     frame.acted_ns = now()
-    if not (sent if frame.recorded_sent is None else frame.recorded_sent):
+    if not (sent and parts.moves if frame.recorded_sent is None else frame.recorded_sent):
         parts.controller.vetoed()
     tally.count(frame, detections, target, action, sent)
     observers = parts.observers

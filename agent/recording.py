@@ -38,9 +38,13 @@ def is_recording(path: Path) -> bool:
     return (path / INFO).is_file()
 
 
-def row(event: FrameEvent) -> dict[str, Any]:
-    """Return one frame's line: floats are written so that they come back to the bit."""
+def row(event: FrameEvent, moves: bool) -> dict[str, Any]:
+    """Return one frame's line: floats are written so that they come back to the bit.
+
+    :param moves: whether what is sent can move what the frames show: not in a dry run.
+    """
     frame, target, found = event.frame, event.target, event.detections
+    sent = event.sent and moves if frame.recorded_sent is None else frame.recorded_sent
     line: dict[str, Any] = {
         "frame": frame.index,
         "episode": frame.episode,
@@ -54,7 +58,7 @@ def row(event: FrameEvent) -> dict[str, Any]:
         if target is None
         else [target.class_id, *target.box, target.confidence, target.aim_x, target.aim_y],
         "action": [event.action.dx, event.action.dy, event.action.buttons, event.action.point],
-        "sent": event.sent,
+        "sent": sent,
     }
     if event.veto is not None:
         line["veto"] = event.veto

@@ -106,7 +106,8 @@ def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext, ch
         crosshair=loaded.profile.crosshair,
         profile=loaded.path.resolve(),
         episodes=options.episodes or loaded.profile.episodes,
-        view=View(aim.motions(), aim.focal_px if aim.calibrated else None),
+        moves="dry-run" not in plan.actuation.maker.duties,
+        view=View(aim.motions(), aim.focal_px if aim.calibrated and not plan.absolute else None),
     )
     if aim.method != "proportional" and not aim.calibrated:
         print(
@@ -256,7 +257,7 @@ def _make_parts(
     )
     stack.callback(observers.close)
     controller = AimController(profile.aim, plan.absolute, context.view.motions, context.names)
-    return Parts(capture, detector, selection, controller, interlock, observers), context
+    return Parts(capture, detector, selection, controller, interlock, observers, context.moves), context
 
 
 def _ended(stop: StopFlag, context: Context) -> str:

@@ -68,10 +68,12 @@ def main(
     pictures: Annotated[Path, typer.Option(help="A folder of images for the screen.")],
     model: str = "yolov4-tiny",
     precision: str = "int8",
-    minutes: float = 10,
+    minutes: Annotated[float, typer.Option(min=1)] = 10,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
     """Run it, and print a line a minute and what became of the memory."""
+    if not any(pictures.glob("*.jpg")):
+        raise SystemExit(f"{pictures}: there is no .jpg in this folder")
     timed: list[Timed] = []
     memory: list[tuple[float, float]] = []
     over = threading.Event()
@@ -116,7 +118,7 @@ def main(
         "rows": rows,
         "p99_last_over_first": rows[-1]["p99_ms"] / rows[0]["p99_ms"],
         "memory_mib": {"after_a_minute": warm[0], "least": min(warm), "most": max(warm), "last": warm[-1]},
-        "oldest_ms": max(h.max_ns for h in whole) / 1e6,
+        "oldest_acted_on_ms": result.tally.frame_age.max_ns / 1e6,
         "vetoes": result.vetoes,
         "frames": result.tally.frames,
         "actions": result.actions,

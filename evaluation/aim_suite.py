@@ -37,9 +37,9 @@ DROPS = (0.0, 0.2, 0.5)
 METHODS: dict[str, dict[str, float]] = {
     "proportional": {"gain": 0.3},
     "pid": {"gain": 0.25, "integral_per_s": 0.3, "derivative_s": 0.004},
-    "predictive": {},
+    "predictive": {"gain": 0.6},
 }
-"""The named methods, and what of the profile's aim they replace: the first two swing at the gain of the third."""
+"""The named methods, and what those that are not the profile's own take in place of its figures."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,11 @@ MOTIONS: dict[str, Callable[[float], tuple[float, float]]] = {
 """From seconds to where the target is and half its box's width, degrees."""
 
 
+def half_view_deg(aim: AimSettings) -> float:
+    """Return how far from the crosshair the simulated picture reaches."""
+    return math.degrees(math.atan(WIDTH / 2 / aim.focal_px(WIDTH)))
+
+
 def cases(seeds: int) -> Iterator[Case]:
     """Yield every case; those without chance in them once."""
     for motion, method, latency, noise, drop in product(MOTIONS, METHODS, LATENCIES_MS, NOISES_PX, DROPS):
@@ -106,9 +111,11 @@ def cases(seeds: int) -> Iterator[Case]:
 def simulate(case: Case, aim: AimSettings) -> Outcome:
     """Run one case.
 
-    :param aim: calibrated; its method is replaced by the case's.
+    :param aim: calibrated; for another method than its own it gets what METHODS has for that.
     """
-    changes = {"method": case.method, "fire": "tap", "vertical": False, "search_deg": 0.0, **METHODS[case.method]}
+    # The simulated mouse has no delay of its own, and nothing flies.
+    changes: dict[str, Any] = {"method": case.method, "fire": "tap", "vertical": False, "search_deg": 0.0}
+    changes |= {"delay_ms": 0.0, "lead_ms": {}} | (METHODS[case.method] if case.method != aim.method else {})
     settings = AimSettings.model_validate({**aim.model_dump(exclude_unset=True), **changes})
     assert settings.degrees_per_count is not None
     controller = AimController(settings)

@@ -17,8 +17,8 @@ from training.samples import Picture
 
 MOST_BOXES = 64
 """Boxes a picture that the loss looks at when it decides what is background; Darknet's max is 200."""
-MOST_CELLS = 3 * MOST_BOXES
-"""Cells of a head that learn a box, a picture."""
+MOST_CELLS = 6 * MOST_BOXES
+"""Cells of a head that learn a box, a picture: a box may take several anchors. Those beyond it are not learnt."""
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ class RecorderObserver:
             raise UserError(f"{self._path}: the recording cannot be written: {error.strerror}") from error
         if context.profile is not None:
             shutil.copyfile(context.profile, self._part / PROFILE)
+        self._moves = context.moves
         self._video = self._part / video_of(suffix)
         self._writer: Any = None
         self._size = (0, 0)
@@ -87,7 +88,7 @@ class RecorderObserver:
         if size != self._size:
             raise UserError(f"{self._path}: the frames' size changed from {self._size} to {size}")
         self._writer.write(np.ascontiguousarray(event.pixels[:, :, :3]))
-        self._events.write(json.dumps(row(event), separators=(",", ":")) + "\n")
+        self._events.write(json.dumps(row(event, self._moves), separators=(",", ":")) + "\n")
         self._frames += 1
 
     def close(self) -> None:

@@ -40,7 +40,9 @@ class Settings(PluginSettings):
     same_px: float = Field(
         40.0, gt=0, description="A detection this near to where the last target should be, or half its width, is it."
     )
-    fov_px: float | None = Field(None, gt=0, description="Ignore aim points farther from the crosshair, pixels.")
+    fov_px: float | None = Field(
+        None, gt=0, description="Ignore aim points farther from where the crosshair will be, pixels."
+    )
     fov_shape: Literal["circle", "box"] = Field("circle", description="Whether `fov_px` is a radius or half a side.")
     aim_point: tuple[float, float] = Field(
         (0.5, 0.5), description="Where on the box to aim, as fractions of its width and height from top left."
@@ -134,7 +136,7 @@ class BestSelection:
             return None
         points, cost = self._choice.costs(detections, frame)
         steady = self._choice.steady(detections, frame)
-        best = self._choice.cheapest(cost, self._near.find(steady))
+        best = self._choice.cheapest(cost, self._near.find(steady, cost))
         if best < 0:
             return None
         self._near.keep(steady[best])
@@ -154,14 +156,15 @@ class Near:
         if episode != self._episode:
             self._episode, self._last = episode, None
 
-    def find(self, steady: NDArray[np.float32]) -> int:
-        """Return which box is the last target; -1 when none is."""
-        if self._last is None or not len(steady):
+    def find(self, steady: NDArray[np.float32], cost: NDArray[np.float64]) -> int:
+        """Return which box is the last target, of those that count; -1 when none is."""
+        if self._last is None:
             return -1
         left, top, right, bottom = self._last
         away = np.hypot(
             (steady[:, 0] + steady[:, 2] - left - right) / 2, (steady[:, 1] + steady[:, 3] - top - bottom) / 2
         )
+        away[np.isinf(cost)] = np.inf
         nearest = int(np.argmin(away))
         return nearest if away[nearest] <= max(self._same_px, (right - left) / 2) else -1
 

@@ -19,7 +19,7 @@ class Settings(PluginSettings):
     )
     min_confidence: float = Field(0.0, ge=0, le=1, description="Detections less sure than this are ignored.")
     fov_px: float | None = Field(
-        None, gt=0, description="Ignore aim points farther than this from the crosshair, pixels."
+        None, gt=0, description="Ignore aim points farther than this from where the crosshair will be, pixels."
     )
     aim_point: tuple[float, float] = Field(
         (0.5, 0.5), description="Where on the box to aim, as fractions of its width and height from top left."

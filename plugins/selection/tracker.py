@@ -66,43 +66,64 @@ class TrackerSelection:
         if s.method != "sort":
             options["high_conf_det_threshold"] = 0.0
         self._tracker = self._make(**options)
-        self._episode, self._id, self._at_ns = episode, -1, 0
-        self._start_ns = -1
+        self._episode, self._at_ns, self._start_ns = episode, 0, -1
+        self._id = self._other = -1
+        self._seen_ns = 0
 
     def select(self, detections: Detections, frame: Frame) -> Target | None:
         """Return the target, or None when no detection counts."""
         if frame.episode != self._episode:
             self._begin(frame.episode)
         self._near.begin(frame.episode)
-        choice = self._choice
-        steady = choice.steady(detections, frame)
-        ids = self._ids(detections, steady, detections.at_ns or frame.at_ns)
         if not len(detections):
             return None
+        choice = self._choice
+        at_ns = detections.at_ns or frame.at_ns
+        steady = choice.steady(detections, frame)
         points, cost = choice.costs(detections, frame)
-        # By its place where it has no id: a tracker gives none to what it has seen once.
-        same = np.flatnonzero(ids == self._id).tolist() if self._id >= 0 else []
-        which = choice.cheapest(cost, same[0] if same else self._near.find(steady))
+        ids = self._ids(detections, np.flatnonzero(np.isfinite(cost)), steady, at_ns)
+        which = choice.cheapest(cost, self._kept(ids, steady, cost))
         if which < 0:
             return None
-        self._id = int(ids[which])
+        self._remember(int(ids[which]), bool((ids == self._id).any()), at_ns)
         self._near.keep(steady[which])
         return choice.target(detections, which, points, frame)
 
-    def _ids(self, found: Detections, steady: NDArray[np.float32], at_ns: int) -> NDArray[np.int64]:
-        """Return each detection's id; -1 where it has none."""
+    def _kept(self, ids: NDArray[np.int64], steady: NDArray[np.float32], cost: NDArray[np.float64]) -> int:
+        """Return which detection is the target: by its id; else, while that is lost, the one taken in its place."""
+        same = np.flatnonzero(ids == self._id).tolist() if self._id >= 0 else []
+        if same:
+            return int(same[0])
+        near = self._near.find(steady, cost)
+        # By its place only where that is no other's: a tracker gives no id to what it has seen once.
+        return near if near >= 0 and (ids[near] < 0 or self._other in (-1, ids[near])) else -1
+
+    def _remember(self, chosen: int, present: bool, at_ns: int) -> None:
+        """Take the chosen one's id for the target's, unless the target is lost and may yet be found again.
+
+        :param present: whether the target is in this picture, and so another was better by the margin.
+        """
+        lost_for = at_ns - self._seen_ns
+        if present or self._id < 0 or lost_for > self._settings.lost_ms * 1e6:
+            self._id, self._seen_ns = chosen, at_ns
+        self._other = chosen
+
+    def _ids(
+        self, found: Detections, counted: NDArray[np.intp], steady: NDArray[np.float32], at_ns: int
+    ) -> NDArray[np.int64]:
+        """Return each detection's id; -1 where it has none, or does not count."""
         ids = np.full(len(found), -1)
         if self._start_ns < 0:
             self._start_ns = at_ns
-        if at_ns <= self._at_ns:  # an older picture: it tells nothing of what came after
+        if at_ns <= self._at_ns or not len(counted):  # an older picture tells nothing of what came after
             return ids
         self._at_ns = at_ns
         tracked = self._tracker.update(
             self._detections(
-                xyxy=steady,
-                confidence=found.confidence,
-                class_id=found.class_id,
-                data={"place": np.arange(len(found))},
+                xyxy=steady[counted],
+                confidence=found.confidence[counted],
+                class_id=found.class_id[counted],
+                data={"place": counted},
             ),
             timestamp=(at_ns - self._start_ns) / 1e9,
         )

@@ -104,13 +104,43 @@ def test_a_turn_does_not_make_another_of_it(kind: str) -> None:
     assert after.aim_x < 50, "kept, though a target is now where the first one was in the picture"
 
 
-def test_ids_outlast_pictures_without_the_target() -> None:
-    selection = make("bytetrack", margin=0.5)
+@pytest.mark.parametrize("kind", ["bytetrack", "ocsort", "sort"])
+def test_an_id_outlasts_pictures_that_lack_the_target(kind: str) -> None:
+    """It is gone for five pictures, in which another is aimed at, and is the target again when it is back."""
+    selection = make(kind, margin=0.7, lost_ms=1000)
     for i in range(5):
-        selection.select(see(40, 75), picture(i))
+        assert selection.select(see(38, 75), picture(i)).aim_x == 38
     for i in range(5, 10):
-        selection.select(see(75), picture(i))
-    assert selection.select(see(40, 60), picture(10)) is not None
+        assert selection.select(see(75), picture(i)).aim_x == 75
+    assert selection.select(see(38, 75), picture(10)).aim_x == 38
+    brief = make(kind, margin=0.7, lost_ms=20)
+    for i in range(5):
+        brief.select(see(38, 75), picture(i))
+    for i in range(5, 10):
+        brief.select(see(75), picture(i))
+    assert brief.select(see(38, 75), picture(10)).aim_x == 75, "lost for longer than lost_ms"
+
+
+@pytest.mark.parametrize("kind", ["best", "bytetrack"])
+def test_what_does_not_count_is_not_kept(kind: str) -> None:
+    """Each target is also found as a class that is left out, right where it is."""
+    selection = make(kind, classes=("body",), margin=0.3)
+    chosen = set()
+    for i in range(12):
+        wobble = 1 if i % 2 else -1
+        found = see(30 + wobble, 30 + wobble, 70 + wobble, 70 + wobble, classes=[1, 0, 1, 0])
+        chosen.add(selection.select(found, picture(i)).aim_x > 50)
+    assert len(chosen) == 1
+
+
+def test_an_older_picture_costs_no_id() -> None:
+    selection = make("bytetrack", margin=0.3)
+    for i in range(5):
+        selection.select(see(30, 72, at_ns=(i + 1) * FRAME_NS), picture(i))
+    known = selection._id
+    assert known >= 0
+    selection.select(see(30, 72, at_ns=2 * FRAME_NS), picture(5))
+    assert selection._id == known
 
 
 def test_a_missing_tracker_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
