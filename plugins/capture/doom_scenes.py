@@ -136,7 +136,7 @@ def _made(scene: _Scene) -> Any:
     game.set_seed(scene.seed)
     game.add_game_args("+sv_cheats 1")
     if scene.bots:
-        # A game of its own that nobody else can join: it waits for no other, and has the port of nobody.
+        # A game of one's own: it waits for no other, and takes a port that is free, as games beside it do.
         game.add_game_args(f"-host 1 -deathmatch -port {_free_port()} -nomonsters +sv_forcerespawn 1")
     return game
 
