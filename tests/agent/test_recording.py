@@ -87,7 +87,7 @@ def test_a_damaged_one_is_one_sentence(tmp_path: Path) -> None:
 def test_a_run_replays_to_the_same_decisions(agent, tmp_path: Path) -> None:
     text = (ROOT / "profiles" / "doom.yaml").read_text()
     (tmp_path / "p.yaml").write_text(text.replace("engine: auto", "engine: openvino\n  precision: int8"))
-    done = agent("--profile", "p.yaml", "--duration", 2, "--record", "r", "--report", "a.json", "--trace", "t.pftrace")
+    done = agent("--profile", "p.yaml", "--duration", 4, "--record", "r", "--report", "a.json", "--trace", "t.pftrace")
     assert done.returncode == 0, done.stderr
     first = json.loads((tmp_path / "a.json").read_text())
     for i in range(2):
@@ -95,7 +95,7 @@ def test_a_run_replays_to_the_same_decisions(agent, tmp_path: Path) -> None:
         assert again.returncode == 0, again.stderr
         report = json.loads((tmp_path / f"b{i}.json").read_text())
         assert report["decisions"] == first["decisions"]
-        assert report["frames"] == first["frames"] > 20
+        assert report["frames"] == first["frames"] > 50
     assert agent("replay", "--diff", "r", "again0").returncode == 0
     assert (tmp_path / "r" / "profile.yaml").read_text() == (tmp_path / "p.yaml").read_text()
     slices, threads, instants = parsed(tmp_path / "t.pftrace")
