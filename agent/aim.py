@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -123,6 +124,13 @@ class AimSettings(BaseModel):
         if self.fov_deg is None:
             raise ValueError("the field of view is not known")
         return (self.view_width_px or width) / 2 / math.tan(math.radians(self.fov_deg) / 2)
+
+    def half_view_deg(self, width: float) -> float:
+        """Return how far from its middle a picture of this width reaches, degrees.
+
+        :raises ValueError: the field of view is not known.
+        """
+        return math.degrees(math.atan(width / 2 / self.focal_px(width)))
 
     @model_validator(mode="after")
     def _degrees_need_calibration(self) -> AimSettings:
@@ -329,7 +337,7 @@ class AimController:
         picture_ns = frame.at_ns - self._lag_ns
         x, _ = self._track.ahead(picture_ns, s.lead_max_deg)
         off = abs(x - self._motions.shown(picture_ns)[0])
-        if off < math.degrees(math.atan(frame.width / 2 / s.focal_px(frame.width))) * IN_VIEW:
+        if off < s.half_view_deg(frame.width) * IN_VIEW:
             self._missed_ns = self._missed_ns or frame.at_ns
             if frame.at_ns - self._missed_ns >= s.coast_ms * 1e6:
                 self._track = None
@@ -370,6 +378,11 @@ class AimController:
             self._speed_x = self._speed_y = 0.0
             return IDLE
         return self._turn(s.search_deg, 0.0)
+
+
+def how_to_calibrate(profile: Path) -> str:
+    """Return what tells a user how to come by the figures that degrees need."""
+    return f"`agent.py calibrate --profile {profile} --live` finds fov_deg and degrees_per_count"
 
 
 def class_index(name: str, names: Sequence[str], where: str) -> int:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from agent.aim import how_to_calibrate
 from agent.cli_console import JsonOption, PluginOption, check_writable, counter, out, plain_context, progress
 from agent.errors import UserError
 from agent.files import write_atomically
@@ -121,17 +122,18 @@ def _suite(
     suite: str, loaded: LoadedProfile, picture: Path | None, markdown_file: Path | None, json_file: Path | None
 ) -> None:
     from evaluation import aim_suite
+    from evaluation.arena import markdown_table
 
     if suite != "aim":
         raise UserError(f'--suite is "{suite}"; there is one: aim')
     if not loaded.profile.aim.calibrated:
         raise UserError(
-            f"{loaded.path}: aim is not calibrated, and the suite needs degrees: `agent.py calibrate --profile "
-            f"{loaded.path} --live` finds fov_deg and degrees_per_count"
+            f"{loaded.path}: aim is not calibrated, and the suite needs degrees: {how_to_calibrate(loaded.path)}"
         )
-    if aim_suite.half_view_deg(loaded.profile.aim) <= aim_suite.STEP_DEG:
+    half_deg = loaded.profile.aim.half_view_deg(aim_suite.WIDTH)
+    if half_deg <= aim_suite.STEP_DEG:
         raise UserError(
-            f"{loaded.path}: the view is {2 * aim_suite.half_view_deg(loaded.profile.aim):.0f} degrees wide, and the "
+            f"{loaded.path}: the view is {2 * half_deg:.0f} degrees wide, and the "
             f"suite's targets begin {aim_suite.STEP_DEG:g} degrees from its middle; raise aim.fov_deg, or take away "
             "view_width_px"
         )
@@ -151,8 +153,7 @@ def _suite(
     if json_file is not None:
         write_atomically(json_file, json.dumps({"rows": table}, indent=1) + "\n")
     if markdown_file is not None:
-        written = ["| " + " | ".join(line) + " |" for line in (heads, ["---"] * len(heads), *lines)]
-        write_atomically(markdown_file, "\n".join(written) + "\n")
+        write_atomically(markdown_file, markdown_table(heads, lines))
     if picture is not None:
         write_atomically(picture, aim_suite.draw(table))
 

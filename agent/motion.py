@@ -83,14 +83,11 @@ class View:
         Pixels from where it is. Pictures come late, so the target nearest to the crosshair in one may be the one that
         the view has just turned away from.
         """
-        motions = self.motions
-        if self._focal_px is None or motions.episode != frame.episode:
-            return 0.0, 0.0
-        shown = motions.shown(at_ns)
-        if shown == motions.view:
+        view, shown = self._turned(frame, at_ns)
+        if self._focal_px is None or shown == view:
             return 0.0, 0.0
         f = self._focal_px(frame.width)
-        x, y = (max(-AHEAD_DEG, min(AHEAD_DEG, a - b)) for a, b in zip(motions.view, shown, strict=True))
+        x, y = (max(-AHEAD_DEG, min(AHEAD_DEG, a - b)) for a, b in zip(view, shown, strict=True))
         return f * math.tan(math.radians(x)), f * math.tan(math.radians(y))
 
     def steady(
@@ -100,14 +97,22 @@ class View:
 
         Where aim is not calibrated they are as they are.
         """
-        motions = self.motions
         if self._focal_px is None:
             return xyxy
         f = self._focal_px(frame.width)
-        shown = motions.shown(at_ns) if motions.episode == frame.episode else (0.0, 0.0)
+        _, shown = self._turned(frame, at_ns)
         middle = np.array(crosshair * 2, np.float32)
         turned = np.radians(np.array(shown * 2, np.float32))
         return np.asarray(f * (np.arctan((xyxy - middle) / f) + turned), np.float32)
+
+    def _turned(self, frame: Frame, at_ns: int) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return the view's direction, and that in a picture of a time; an episode begins with none turned.
+
+        The controller, which comes after the selection, has not begun it yet when its first frame is looked at.
+        """
+        if self.motions.episode != frame.episode:
+            return (0.0, 0.0), (0.0, 0.0)
+        return self.motions.view, self.motions.shown(at_ns)
 
 
 @dataclass(frozen=True)

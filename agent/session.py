@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from agent.aim import AimController
+from agent.aim import AimController, how_to_calibrate
 from agent.errors import UserError, said
 from agent.hookspecs import Context, Duty, Maker, Role
 from agent.loop import END_OF_FRAMES, Parts, Tally, run
@@ -111,8 +111,7 @@ def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext, ch
     )
     if aim.method != "proportional" and not aim.calibrated:
         print(
-            f"{loaded.path}: aim is not calibrated, so it is proportional: `agent.py calibrate --profile {loaded.path} "
-            "--live` finds fov_deg and degrees_per_count",
+            f"{loaded.path}: aim is not calibrated, so it is proportional: {how_to_calibrate(loaded.path)}",
             file=sys.stderr,
         )
     choices = [plan.capture, plan.detector, plan.selection, plan.actuation, *plan.guards, *plan.observers]

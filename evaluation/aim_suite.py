@@ -6,7 +6,6 @@ without a box; what the controller commands turns the view at the next frame.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ import numpy as np
 
 from agent.aim import AimController, AimSettings
 from agent.types import LEFT, Frame, Target
+from evaluation.arena import png
 
 FPS = 60
 SECONDS = 8.0
@@ -96,11 +96,6 @@ MOTIONS: dict[str, Callable[[float], tuple[float, float]]] = {
 """From seconds to where the target is and half its box's width, degrees."""
 
 
-def half_view_deg(aim: AimSettings) -> float:
-    """Return how far from the crosshair the simulated picture reaches."""
-    return math.degrees(math.atan(WIDTH / 2 / aim.focal_px(WIDTH)))
-
-
 def cases(seeds: int) -> Iterator[Case]:
     """Yield every case; those without chance in them once."""
     for motion, method, latency, noise, drop in product(MOTIONS, METHODS, LATENCIES_MS, NOISES_PX, DROPS):
@@ -120,7 +115,8 @@ def simulate(case: Case, aim: AimSettings) -> Outcome:
     assert settings.degrees_per_count is not None
     controller = AimController(settings)
     rng = np.random.default_rng([case.seed, 3])
-    focal, where = settings.focal_px(WIDTH), MOTIONS[case.motion]
+    focal, reach_deg = settings.focal_px(WIDTH), settings.half_view_deg(WIDTH)
+    where = MOTIONS[case.motion]
     lag = round(case.latency_ms / 1e3 * FPS)
     pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     view, count = 0.0, round(SECONDS * FPS)
@@ -131,7 +127,8 @@ def simulate(case: Case, aim: AimSettings) -> Outcome:
         at_ns = round((i + 1) / FPS * 1e9)
         target_deg, half = where(i / FPS)
         true[i], halves[i] = target_deg - view, half
-        seen.append(None if rng.random() < case.drop else _seen(true[i], half, focal, at_ns, case.noise_px, rng))
+        found = None if rng.random() < case.drop else _seen(true[i], half, focal, at_ns, case.noise_px, rng)
+        seen.append(found if abs(true[i]) < reach_deg else None)
         late = seen[i - lag] if i >= lag else None
         action = controller.act(late, Frame(pixels, i, at_ns, at_ns, at_ns=at_ns))
         commands[i] = action.dx * settings.degrees_per_count
@@ -144,11 +141,9 @@ def simulate(case: Case, aim: AimSettings) -> Outcome:
 
 def _seen(
     error_deg: float, half_deg: float, focal: float, at_ns: int, noise_px: float, rng: np.random.Generator
-) -> Target | None:
-    """Return what a detector would give; None when it is not in the picture."""
+) -> Target:
+    """Return what a detector would give."""
     shift = rng.normal(0, noise_px) if noise_px else 0.0
-    if abs(error_deg) >= math.degrees(math.atan(WIDTH / 2 / focal)):
-        return None
     x = focal * math.tan(math.radians(error_deg)) + shift
     half = focal * math.tan(math.radians(half_deg))
     middle_x, middle_y = WIDTH / 2, HEIGHT / 2
@@ -241,6 +236,4 @@ def draw(table: Sequence[dict[str, Any]]) -> bytes:
         axes.set_ylim(0)
         axes.grid(alpha=0.3)
     figure.axes[0].legend()
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110)
-    return stream.getvalue()
+    return png(figure)

@@ -284,11 +284,14 @@ def interval(values: Sequence[float | None], seed: int = 0) -> dict[str, float] 
 
 def markdown(table: Sequence[dict[str, Any]]) -> str:
     """Return the rows as a Markdown table."""
-    lines = ["| who | scenario | episodes | " + " | ".join(SHOWN) + " |", "|---" * (3 + len(SHOWN)) + "|"]
-    for row in table:
-        cells = [said(row[key]) for key in SHOWN]
-        lines.append(f"| {row['who']} | {row['scenario']} | {row['episodes']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    lines = [[row["who"], row["scenario"], str(row["episodes"]), *(said(row[key]) for key in SHOWN)] for row in table]
+    return markdown_table(["who", "scenario", "episodes", *SHOWN], lines)
+
+
+def markdown_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a table of texts as Markdown."""
+    rows = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows]) + "\n"
 
 
 def said(value: dict[str, float] | None) -> str:
@@ -319,6 +322,11 @@ def draw(table: Sequence[dict[str, Any]], x: Sequence[float], title: str) -> byt
         axes.set_ylim(0)
         axes.grid(alpha=0.3)
         axes.legend()
+    return png(figure)
+
+
+def png(figure: Any) -> bytes:
+    """Return a figure of matplotlib's as PNG."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
     return stream.getvalue()

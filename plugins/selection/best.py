@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from agent.aim import class_index
-from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.hookspecs import Context, Maker, hookimpl
 from agent.types import Detections, Frame, Target
+from plugins.selection import nearest
 
 Strategy = Literal["nearest", "biggest", "surest"]
 Weight = Annotated[float, Field(ge=0, le=100)]
@@ -21,13 +21,9 @@ CLASS_COST = 1e6
 """What each step down in class priority costs: more than all else together."""
 
 
-class Settings(PluginSettings):
-    """Which detections count, what makes one better than another, and where on it to aim."""
+class Settings(nearest.Settings):
+    """As `nearest`, and what makes one detection better than another."""
 
-    classes: tuple[str, ...] = Field(
-        (), description="The classes to aim at, the most important first; all alike when empty."
-    )
-    min_confidence: float = Field(0.0, ge=0, le=1, description="Detections less sure than this are ignored.")
     weights: dict[Strategy, Weight] = Field(
         {"nearest": 1.0},
         min_length=1,
@@ -40,13 +36,7 @@ class Settings(PluginSettings):
     same_px: float = Field(
         40.0, gt=0, description="A detection this near to where the last target should be, or half its width, is it."
     )
-    fov_px: float | None = Field(
-        None, gt=0, description="Ignore aim points farther from where the crosshair will be, pixels."
-    )
     fov_shape: Literal["circle", "box"] = Field("circle", description="Whether `fov_px` is a radius or half a side.")
-    aim_point: tuple[float, float] = Field(
-        (0.5, 0.5), description="Where on the box to aim, as fractions of its width and height from top left."
-    )
 
 
 class Choice:
@@ -57,24 +47,26 @@ class Choice:
         self._crosshair = context.crosshair
         self._view = context.view
         self._weights = [settings.weights.get(name, 0.0) for name in ("nearest", "biggest", "surest")]
+        self._aim_point = np.array(settings.aim_point, np.float32)
         self._ranks: NDArray[np.float64] | None = None
-        if settings.classes:
+        ranks = nearest.priorities(settings, context)
+        if ranks is not None:
             self._ranks = np.full(len(context.names), np.inf)
-            for rank, name in enumerate(settings.classes):
-                self._ranks[class_index(name, context.names, "selection.classes")] = rank * CLASS_COST
+            for index, rank in ranks.items():
+                self._ranks[index] = rank * CLASS_COST
 
     def costs(self, found: Detections, frame: Frame) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Return the aim points, (n, 2) in pixels, and what each detection costs, (n,); infinity leaves it out."""
         s = self._settings
         boxes = found.xyxy
         sides = boxes[:, 2:] - boxes[:, :2]
-        points = boxes[:, :2] + sides * np.array(s.aim_point, np.float32)
+        points = boxes[:, :2] + sides * self._aim_point
         ahead = self._view.ahead_px(frame, found.at_ns or frame.at_ns)
         middle_x, middle_y = self.crosshair_px(frame)
         off = points - np.array((middle_x + ahead[0], middle_y + ahead[1]), np.float32)
         way = np.hypot(off[:, 0], off[:, 1])
-        nearest, biggest, surest = self._weights
-        cost = nearest / (frame.width / 2) * way.astype(np.float64)
+        near, biggest, surest = self._weights
+        cost = near / (frame.width / 2) * way.astype(np.float64)
         if biggest:
             cost -= biggest / frame.height * np.sqrt(sides[:, 0] * sides[:, 1])
         if surest:
@@ -165,8 +157,8 @@ class Near:
             (steady[:, 0] + steady[:, 2] - left - right) / 2, (steady[:, 1] + steady[:, 3] - top - bottom) / 2
         )
         away[np.isinf(cost)] = np.inf
-        nearest = int(np.argmin(away))
-        return nearest if away[nearest] <= max(self._same_px, (right - left) / 2) else -1
+        closest = int(np.argmin(away))
+        return closest if away[closest] <= max(self._same_px, (right - left) / 2) else -1
 
     def keep(self, box: NDArray[np.float32]) -> None:
         """Take a box for the last target."""

@@ -26,6 +26,16 @@ class Settings(PluginSettings):
     )
 
 
+def priorities(settings: Settings, context: Context) -> dict[int, int] | None:
+    """Return the rank of each class that is aimed at, 0 the most important; None when all are alike.
+
+    :raises UserError: a class in `classes` is not one of the detector's.
+    """
+    if not settings.classes:
+        return None
+    return {class_index(name, context.names, "selection.classes"): rank for rank, name in enumerate(settings.classes)}
+
+
 class NearestSelection:
     """Nearest to where the crosshair will be once all that was sent shows; ties go to the detection that comes first.
 
@@ -38,10 +48,7 @@ class NearestSelection:
         self._point = settings.aim_point
         self._min_confidence = settings.min_confidence
         self._limit = math.inf if settings.fov_px is None else settings.fov_px
-        self._priority: dict[int, int] | None = None
-        if settings.classes:
-            ranks = [class_index(name, context.names, "selection.classes") for name in settings.classes]
-            self._priority = {index: rank for rank, index in enumerate(ranks)}
+        self._priority = priorities(settings, context)
 
     def select(self, detections: Detections, frame: Frame) -> Target | None:
         """Return the target, or None when no detection counts."""
