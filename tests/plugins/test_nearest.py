@@ -67,7 +67,9 @@ def test_no_detection_that_counts_is_nearer(corners: list, data: st.DataObject) 
     target = select(Detections(array, confidence, classes), classes=("head", "body"), min_confidence=0.25, fov_px=40)
     counted = []
     for box, score, class_id in zip(array.tolist(), confidence.tolist(), classes.tolist(), strict=True):
-        distance = math.hypot((box[0] + box[2]) / 2 - 50, (box[1] + box[3]) / 2 - 50)
+        # The middle as the selection has it, to the last bit: (left + right) / 2 may round otherwise.
+        left, top, right, bottom = box
+        distance = math.hypot(left + 0.5 * (right - left) - 50, top + 0.5 * (bottom - top) - 50)
         if score >= 0.25 and class_id < 2 and distance <= 40 - 1e-6:
             counted.append((class_id != 1, distance))
     if target is None:
