@@ -40,7 +40,7 @@ class Preprocessor:
         self._canvas = np.zeros((self._height, self._width, 3), np.uint8)
         self._dropped = self._canvas
         self._place = (0, 0, self._width, self._height)
-        self._scale = (1.0, 1.0)
+        self._to_frame: tuple[NDArray[np.float32], ...] = ()  # what is taken off, the scale, the limit
 
     def _run(self, pixels: NDArray[np.uint8]) -> None:
         if pixels.shape != self._source:
@@ -76,13 +76,11 @@ class Preprocessor:
 
         :param boxes: (n, 4) xyxy in pixels of the network's input.
         """
-        left, top, _, _ = self._place
-        scale_x, scale_y = self._scale
-        shift = np.array((left, top, left, top), np.float32)
-        scale = np.array((scale_x, scale_y, scale_x, scale_y), np.float32)
-        height, width = self._source[:2]
-        limit = np.array((width, height, width, height), np.float32)
-        return np.clip((boxes - shift) * scale, np.float32(0), limit, dtype=np.float32)
+        shift, scale, limit = self._to_frame
+        boxes = boxes - shift
+        boxes *= scale
+        np.maximum(boxes, 0, out=boxes)
+        return np.minimum(boxes, limit, out=boxes)
 
     def _plan(self, shape: tuple[int, ...]) -> None:
         self._source = shape
@@ -94,7 +92,8 @@ class Preprocessor:
             new_width, new_height = self._width, self._height
         left, top = (self._width - new_width) // 2, (self._height - new_height) // 2
         self._place = (left, top, new_width, new_height)
-        self._scale = (width / new_width, height / new_height)
+        sides = (width / new_width, height / new_height), (width, height)
+        self._to_frame = tuple(np.array(two * 2, np.float32) for two in ((left, top), *sides))
         self._canvas = np.full((self._height, self._width, shape[2]), GREY, np.uint8)
         self._dropped = np.empty((height, width, 3), np.uint8)
         if self._target.dtype == np.uint8:
