@@ -19,6 +19,9 @@ from agent.session import Result
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+MOST_PIXELS = 4096
+"""The longest side of a network's input."""
+
 PluginOption = Annotated[
     list[Path] | None, typer.Option("--plugin", help="Load a plugin from this file too; may be given again.")
 ]
@@ -70,6 +73,20 @@ def check_writable(path: Path | None) -> None:
         raise UserError(f"{path}: nothing can be written there: {error.strerror}; name another file") from error
     if path.is_dir():
         raise UserError(f"{path}: this is a folder; name a file")
+
+
+def sides(option: str, text: str) -> tuple[int, int]:
+    """Return the width and height that a network's input is given, pixels: of 416 or 512x384.
+
+    :raises UserError: it is neither, or a side is no multiple of 32 or out of bounds; the message names the option.
+    """
+    try:
+        width, height = (int(part) for part in (text.split("x") if "x" in text else (text, text)))
+    except ValueError:
+        raise UserError(f'{option} is "{text}"; give a side such as 416, or WIDTHxHEIGHT such as 512x384') from None
+    if any(side % 32 or not 32 <= side <= MOST_PIXELS for side in (width, height)):
+        raise UserError(f"{option} is {text}; a side is a multiple of 32 pixels, {MOST_PIXELS} at the most")
+    return width, height
 
 
 def counter(tell: Callable[[str, int, int], None], what: str, total: int) -> Callable[[], None]:

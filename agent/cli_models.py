@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from agent.cli_console import JsonOption, check_writable, counter, out, plain_context, progress
+from agent.cli_console import JsonOption, check_writable, counter, out, plain_context, progress, sides
 from agent.discovery import discover
 from agent.errors import UserError
 from agent.files import write_atomically
@@ -27,14 +27,11 @@ if TYPE_CHECKING:
     from engine.worker import Job
     from evaluation.datasets import Annotated as AnnotatedImage
 
-MOST_PIXELS = 4096
-"""A larger network would not fit any machine's memory."""
-
 ModelOption = Annotated[str | None, typer.Option(help="A bundle: its name in models/ or its folder.")]
 CfgOption = Annotated[Path | None, typer.Option(help="Or a Darknet cfg ...")]
 WeightsOption = Annotated[Path | None, typer.Option(help="... and its weights.")]
 NamesOption = Annotated[Path | None, typer.Option(help="The class names, one a line; COCO's by default.")]
-SizeOption = Annotated[int | None, typer.Option(min=32, help="The network's input side, pixels.")]
+SizeOption = Annotated[str | None, typer.Option(help="The network's input, pixels: a side, or WIDTHxHEIGHT.")]
 ImagesOption = Annotated[Path | None, typer.Option(help="The folder of the annotated images.")]
 AnnotationsOption = Annotated[
     Path | None, typer.Option(help="COCO's JSON file, or a folder of VOC's .xml or YOLO's .txt files.")
@@ -68,7 +65,7 @@ def detect(
         "cfg": cfg and cfg.resolve(),
         "weights": weights and weights.resolve(),
         "names": names and names.resolve(),
-        "size": size,
+        "size": sides("--size", size) if size else None,
         "engine": engine,
         "precision": precision,
         "confidence": confidence,
@@ -130,7 +127,7 @@ def convert(
     model: Annotated[str | None, typer.Option(help="Or a bundle, by its name in models/ or its folder.")] = None,
     names: NamesOption = None,
     size: Annotated[
-        int | None, typer.Option(min=32, help="The network's input side, pixels; the cfg's by default.")
+        str | None, typer.Option(help="The network's input, pixels: a side, or WIDTHxHEIGHT; the cfg's by default.")
     ] = None,
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
     calibrate: Annotated[
@@ -213,7 +210,7 @@ def _to_convert(
     keras: Path | None,
     model: str | None,
     names: Path | None,
-    size: int | None,
+    size: str | None,
     to: Path | None,
     scratch: Path,
 ) -> tuple[ModelFiles, Path]:
@@ -225,7 +222,7 @@ def _to_convert(
     from engine.models import ModelFiles, find, read_names
 
     listed = read_names(names) if names else None
-    square = _side(size)
+    square = sides("--size", size) if size else None
     given = [option for option in (weights, keras, model) if option is not None]
     if len(given) != 1 or (weights is not None and cfg is None):
         raise UserError("give one of: --cfg with --weights; --keras; --model")
@@ -329,7 +326,7 @@ def evaluate(
     _one_of("--resize", resize, ("auto", "letterbox", "stretch"))
     check_engine(engine, precision)
     files = _files(model, cfg, weights, names)
-    loaded, classes = load(files, _side(size))
+    loaded, classes = load(files, sides("--size", size) if size else None)
     side = (loaded.network.width, loaded.network.height)
     truth = read(annotations, images, classes)
     with progress() as tell:
@@ -388,9 +385,7 @@ def bench(
     cfg: CfgOption = None,
     weights: WeightsOption = None,
     names: NamesOption = None,
-    sizes: Annotated[
-        str | None, typer.Option(help="The network's input sides, as 320,416; its own by default.")
-    ] = None,
+    sizes: Annotated[str | None, typer.Option(help="The network's inputs, as 320,416x320; its own by default.")] = None,
     engines: Annotated[
         str | None, typer.Option(help="Only these, as openvino:int8,tensorflow:fp32; all there are by default.")
     ] = None,
@@ -417,6 +412,7 @@ def bench(
     files = _files(model, cfg, weights, names)
     loaded, classes = load(files)
     own = (loaded.network.width, loaded.network.height)
+    sizes_wanted = [sides("--sizes", part.strip()) for part in sizes.split(",")] if sizes else [own]
     wanted = candidates(files) if engines is None else _engines(engines)
     if (images is None) != (annotations is None):
         raise UserError("give --images and --annotations, or neither")
@@ -435,7 +431,7 @@ def bench(
             return measure(predictions(worker.rows, truth, lambda: None), truth, classes).ap50
 
     with progress() as tell:
-        result = run(files, wanted, _sides(sizes, own), pixels, frames, tell, accuracy if truth else None)
+        result = run(files, wanted, sizes_wanted, pixels, frames, tell, accuracy if truth else None)
     table = Table("engine", "size", "p50 ms", "p99 ms", "FPS", "network ms", "x TensorFlow", "AP50", "")
     for row in result.rows:
         table.add_row(
@@ -564,27 +560,6 @@ def _engines(text: str) -> list[tuple[str, str]]:
         check_engine(engine, precision)
         found.append((engine, precision))
     return found
-
-
-def _sides(text: str | None, own: tuple[int, int]) -> list[tuple[int, int]]:
-    if text is None:
-        return [own]
-    try:
-        sides = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise UserError(
-            f'--sizes is "{text}"; give sides in pixels with commas between them, such as 320,416'
-        ) from None
-    wrong = next((side for side in sides if not 32 <= side <= MOST_PIXELS or side % 32), None)
-    if wrong is not None:
-        raise UserError(f"--sizes has {wrong}; a side is a multiple of 32 pixels")
-    return [(side, side) for side in sides]
-
-
-def _side(size: int | None) -> tuple[int, int] | None:
-    if size is not None and (size % 32 or size > MOST_PIXELS):
-        raise UserError(f"--size is {size}; a side is a multiple of 32 pixels, {MOST_PIXELS} at the most")
-    return (size, size) if size else None
 
 
 def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:

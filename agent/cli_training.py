@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from agent.cli_console import JsonOption, PluginOption, check_writable, counter, err, out, progress
+from agent.cli_console import JsonOption, PluginOption, check_writable, counter, err, out, progress, sides
 from agent.errors import UserError
 from agent.files import write_atomically
 from agent.profile import LoadedProfile, find_profile, load_profile
@@ -139,7 +139,7 @@ def train(
     check_writable(curves)
     if precision is not None and precision not in PRECISIONS:
         raise UserError(f'--convert is "{precision}"; choose {", ".join(PRECISIONS)}')
-    side = _size(size)
+    side = sides("--size", size) if size else None
     wanted = tuple(part.strip() for part in classes.split(",")) if classes else None
     records, scored, listed = cases(data, val, names, wanted)
     if anchors not in ("cfg", "auto"):
@@ -217,18 +217,6 @@ def _epoch(epoch: Epoch) -> None:
         f"{epoch.classes:.2f}), AP50 {epoch.ap50:.1f}, AP {epoch.ap:.1f}",
         soft_wrap=True,
     )
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    try:
-        width, height = (int(part) for part in (text.split("x") if "x" in text else (text, text)))
-    except ValueError:
-        raise UserError(f'--size is "{text}"; give a side such as 416, or WIDTHxHEIGHT such as 512x384') from None
-    if min(width, height) < 32 or width % 32 or height % 32:
-        raise UserError(f"--size is {text}; sides are multiples of 32 pixels")
-    return width, height
 
 
 COMMANDS = (collect, train)
