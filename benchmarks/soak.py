@@ -1,6 +1,6 @@
-"""Ten minutes at full rate: whether memory grows, whether latency does, and whether an old picture is ever acted on.
+"""Ten minutes at full rate: where time goes, whether memory grows, or latency, and whether an old picture is acted on.
 
-    uv run python -m benchmarks.soak --model yolov4-tiny --precision int8 --pictures FOLDER [--minutes 10] [--json FILE]
+    uv run -m benchmarks.soak --pictures FOLDER [--minutes 10] [--engine openvino] [--precision int8] [--json FILE]
 
 The agent looks at an Xvfb of its own, on which another process shows pictures in turn, and does all but move the mouse.
 """
@@ -31,6 +31,7 @@ from evaluation.window import own_display
 
 MAX_AGE_MS = 100
 PICTURES_A_SECOND = 20
+SIDE = 416
 MEMORY_EVERY_S = 5.0
 
 
@@ -56,7 +57,7 @@ class Timed:
 
 def show(folder: Path) -> None:
     """Put one picture after the other on the screen, until this process is ended."""
-    screen = Screen(sorted(folder.glob("*.jpg"))[:20])
+    screen = Screen(sorted(folder.glob("*.jpg"))[:20], (SIDE, SIDE))
     index = 0
     while True:
         screen.show(index)
@@ -67,8 +68,9 @@ def show(folder: Path) -> None:
 def main(
     pictures: Annotated[Path, typer.Option(help="A folder of images for the screen.")],
     model: str = "yolov4-tiny",
+    engine: str = "openvino",
     precision: str = "int8",
-    minutes: Annotated[float, typer.Option(min=1)] = 10,
+    minutes: Annotated[float, typer.Option(min=0.1)] = 10,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
     """Run it, and print a line a minute and what became of the memory."""
@@ -90,7 +92,7 @@ def main(
 
     with tempfile.TemporaryDirectory() as folder, own_display():
         path = Path(folder) / "soak.yaml"
-        path.write_text(yaml.safe_dump(_profile(model, precision, Path(folder))))
+        path.write_text(yaml.safe_dump(_profile(model, engine, precision, Path(folder))))
         showing = multiprocessing.get_context("spawn").Process(target=show, args=(pictures.resolve(),), daemon=True)
         showing.start()
         time.sleep(2)
@@ -103,7 +105,7 @@ def main(
         showing.join()
     if result.error is not None:
         raise result.error
-    whole = [h for h in timed[0].minutes if h.count > 100]
+    minutes_seen = [h for h in timed[0].minutes if h.count > 100]
     rows = [
         {
             "minute": i + 1,
@@ -111,30 +113,39 @@ def main(
             "p50_ms": h.percentile_ns(0.5) / 1e6,
             "p99_ms": h.percentile_ns(0.99) / 1e6,
         }
-        for i, h in enumerate(whole)
+        for i, h in enumerate(minutes_seen)
     ]
     warm = [mib for at_s, mib in memory if at_s >= 60] or [mib for _, mib in memory]
+    tally = result.tally
+    stages: dict[str, Any] = {name: histogram.summary_ms() for name, histogram in tally.stages.items()}
+    whole_ms: Any = tally.end_to_end.summary_ms()
     figures = {
         "rows": rows,
+        "stages_ms": stages,
+        "end_to_end_ms": whole_ms,
+        "rest_p50_ms": sum(row["p50"] for name, row in stages.items() if name != "infer"),
+        "end_to_end_over_network": whole_ms["p50"] / stages["infer"]["p50"],
         "p99_last_over_first": rows[-1]["p99_ms"] / rows[0]["p99_ms"],
         "memory_mib": {"after_a_minute": warm[0], "least": min(warm), "most": max(warm), "last": warm[-1]},
-        "oldest_acted_on_ms": result.tally.frame_age.max_ns / 1e6,
+        "oldest_acted_on_ms": tally.frame_age.max_ns / 1e6,
         "vetoes": result.vetoes,
-        "frames": result.tally.frames,
+        "frames": tally.frames,
         "actions": result.actions,
     }
     for row in rows:
         print("minute {minute:2}  {frames:6} frames  p50 {p50_ms:.2f} ms  p99 {p99_ms:.2f} ms".format(**row))
-    print(json.dumps({key: value for key, value in figures.items() if key != "rows"}, indent=1))
+    for name, row in (*stages.items(), ("end to end", whole_ms)):
+        print(f"{name:12}  p50 {row['p50']:7.3f}  p90 {row['p90']:7.3f}  p99 {row['p99']:7.3f} ms")
+    print(json.dumps({key: value for key, value in figures.items() if key not in ("rows", "stages_ms")}, indent=1))
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def _profile(model: str, precision: str, folder: Path) -> dict[str, Any]:
+def _profile(model: str, engine: str, precision: str, folder: Path) -> dict[str, Any]:
     return {
         "mode": "live",
-        "capture": {"plugin": "mss", "width": 416, "height": 416, "max_fps": None},
-        "detector": {"plugin": "yolo", "model": model, "engine": "openvino", "precision": precision, "size": 416},
+        "capture": {"plugin": "mss", "width": SIDE, "height": SIDE, "max_fps": None},
+        "detector": {"plugin": "yolo", "model": model, "engine": engine, "precision": precision, "size": SIDE},
         "selection": {"plugin": "best"},
         "aim": {"gain": 0.3},
         "actuation": {"plugin": "dry-run", "path": str(folder / "actions.jsonl")},
