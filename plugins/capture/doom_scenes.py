@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.hookspecs import Sample
-from plugins.doom import Settings, running, visible
+from plugins.doom import TARGET_CATEGORIES, Settings, running, visible
 
 SCENARIOS = ("defend_the_center", "deathmatch", "deadly_corridor", "basic", "predict_position", "take_cover")
 MAPS = tuple(f"map{i:02d}" for i in range(1, 32))
@@ -37,8 +37,10 @@ SCENARIO_SHARE, BOTS_SHARE = 0.4, 0.2
 BOTS = 7
 """As many as Doom has places for."""
 
-SCENE_FRAMES = 40
-"""Frames kept of one scene."""
+SCENE_FRAMES = 20
+"""Frames kept of one scene: a game starts in a fifth of a second, and few frames of many scenes teach more."""
+PLACE_STEPS = 24
+"""After so many steps one stands elsewhere on the map: by walking alone, few of its rooms would be seen."""
 SCENE_STEPS = 400
 EMPTY_SHARE = 0.15
 """How many of the kept frames may show no target."""
@@ -121,6 +123,7 @@ def _made(scene: _Scene) -> Any:
         number = int(scene.map[3:])
         first = f"e{number % 4 + 1}m{number % 9 + 1}"
         game.set_doom_map(scene.map if scene.scenario == "freedoom2" else first)
+        game.set_objects_info_enabled(True)
     game.set_mode(vizdoom.Mode.PLAYER)
     game.set_episode_timeout(1_000_000)
     button = vizdoom.Button
@@ -151,12 +154,17 @@ def _kept(game: Any, scene: _Scene, rng: np.random.Generator, most: int) -> Iter
     last: NDArray[Any] | None = None
     kept = empty = 0
     turn, ahead, aside = 0.0, 0.0, 0.0
+    places = _places(game) if scene.map is not None else []
     for step in range(SCENE_STEPS * (2 if scene.bots else 1)):
         if scene.bots and game.is_player_dead():  # by another who appeared in its place: god is no help
             game.respawn_player()
         elif game.is_episode_finished():
             game.new_episode()
             game.send_game_command("god")
+        if places and step % PLACE_STEPS == 0:
+            x, y = places[rng.integers(len(places))]
+            game.send_game_command(f"warp {x} {y}")
+            game.make_action([float(rng.uniform(0, 360)), 0.0, 0.0, 0.0, 0.0], 1)
         if scene.map is not None and not scene.bots and step % 12 == 0:
             for monster in rng.choice(MONSTERS, scene.summoned):
                 game.send_game_command(f"summon {monster}")
@@ -186,6 +194,12 @@ def _kept(game: Any, scene: _Scene, rng: np.random.Generator, most: int) -> Iter
         else:
             action = [turn, ahead, aside, float(rng.random() < 0.1), float(rng.random() < 0.05)]
         game.make_action(action, int(rng.integers(2, 6)))
+
+
+def _places(game: Any) -> list[tuple[int, int]]:
+    """Return where things lie or stand on the map, that are no targets: there one can stand too."""
+    things = [thing for thing in game.get_state().objects if thing.category not in (*TARGET_CATEGORIES, "Self")]
+    return sorted({(round(thing.position_x), round(thing.position_y)) for thing in things})
 
 
 def _towards(found: list[tuple[tuple[int, int, int, int], int, bool]]) -> float:
