@@ -18,6 +18,9 @@ Candidates = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.intp]]
 """Boxes (n, 4) as left, top, width and height; scores (n,); classes (n,)."""
 
 
+_NONE: Candidates = (np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.intp))
+
+
 class Heads:
     """The heads of a network that have `new_coords`, or those that have not.
 
@@ -50,6 +53,8 @@ class Heads:
         :param outputs: the raw heads of the whole network, each (h, w, anchors * (5 + classes)).
         """
         rows, found = self._candidates(outputs)
+        if not len(found):
+            return _NONE
         # No score is above its class's probability, so few of those need to be computed.
         row, class_id = places(rows[:, 5:] > self._floor)
         raw = np.empty((len(row), 6), np.float32)
@@ -80,13 +85,14 @@ class Heads:
             _compare(plane, self._floor, above)
         found = np.flatnonzero(self._above)
         rows = np.empty((len(found), 5 + self._heads[0].classes), np.float32)
-        if len(found):
-            anchor, place = self._anchor[found], self._place[found]
-            begin = 0
-            for cells, end in zip(self._cells, found.searchsorted(self._ends).tolist(), strict=True):
-                if end > begin:
-                    rows[begin:end] = cells[place[begin:end], anchor[begin:end]]
-                begin = end
+        if not len(found):
+            return rows, found
+        anchor, place = self._anchor[found], self._place[found]
+        begin = 0
+        for cells, end in zip(self._cells, found.searchsorted(self._ends).tolist(), strict=True):
+            if end > begin:
+                rows[begin:end] = cells[place[begin:end], anchor[begin:end]]
+            begin = end
         return rows, found
 
     def _look_at(self, outputs: Sequence[NDArray[np.floating]]) -> None:

@@ -104,7 +104,7 @@ def _dataset(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> tuple[dict
     scenes: Counter[str] = Counter()
     used: set[int] = set()
     for i, row in enumerate(rows, 1):
-        images.append({"id": i, "file_name": row["name"], "width": row["width"], "height": row["height"]})
+        images.append({"id": i, "file_name": row["name"], **{key: row[key] for key in ("width", "height", "scene")}})
         scenes[row["scene"]] += 1
         for box, kind, hidden in zip(row["boxes"], row["classes"], row["hidden"], strict=True):
             x1, y1, x2, y2 = box
