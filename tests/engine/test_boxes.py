@@ -78,6 +78,29 @@ def test_views_of_planar_outputs_decode_alike() -> None:
         assert np.array_equal(a, b)
 
 
+def test_memory_that_an_engine_fills_again_decodes_as_new() -> None:
+    network = parse_cfg(CFG)
+    first, then = heads(network, 1), heads(network, 2)
+    decoder = Decoder(network, 0.3, 0.45)
+    once = decoder.decode(first)
+    for memory, content in zip(first, then, strict=True):
+        memory[...] = content
+    expected = Decoder(network, 0.3, 0.45).decode(then)
+    for again in (decoder.decode(first), decoder.decode(then), decoder.decode([raw.copy() for raw in then])):
+        for a, b in zip(again, expected, strict=True):
+            assert np.array_equal(a, b)
+    assert once[1].tolist() != expected[1].tolist()
+
+
+def test_half_precision_decodes_as_the_same_numbers_do() -> None:
+    network = parse_cfg(CFG)
+    halves = [raw.astype(np.float16) for raw in heads(network, 3)]
+    for threshold in (0.05, 0.3, 0.7):
+        decoder = Decoder(network, threshold, 0.45)
+        for a, b in zip(decoder.decode(halves), decoder.decode([h.astype(np.float32) for h in halves]), strict=True):
+            assert np.array_equal(a, b)
+
+
 def test_nothing_above_the_threshold() -> None:
     network = parse_cfg(CFG)
     outputs = [
