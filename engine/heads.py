@@ -38,11 +38,9 @@ class Heads:
         shapes = [network.layers[head.index].shape for head in self._heads]
         size = (network.width, network.height)
         tables = [_cells(head, shape, size) for head, shape in zip(self._heads, shapes, strict=True)]
-        anchors, places, units = (np.concatenate(column) for column in zip(*tables, strict=True))
-        self._anchor, self._place = anchors, places
-        self._units: NDArray[np.float32] = units
+        self._anchor, self._place, self._units = (np.concatenate(column) for column in zip(*tables, strict=True))
         self._ends = np.cumsum([len(table[0]) for table in tables])
-        self._above = np.zeros(len(anchors), np.bool_)
+        self._above = np.zeros(len(self._anchor), np.bool_)
         self._outputs: Sequence[NDArray[np.floating]] = ()
         self._planes: list[tuple[NDArray[np.floating], NDArray[np.bool_]]] = []
         self._cells: list[NDArray[np.floating]] = []
@@ -104,6 +102,8 @@ class Heads:
             anchors = len(head.anchors)
             cells = outputs[i].reshape(height * width, anchors, depth // anchors)
             # Anchors first, as most engines have them in memory: this reads whole planes.
+            if not np.may_share_memory(cells, outputs[i]):  # strides that only a copy brings into this shape
+                self._outputs = ()
             self._planes.append((cells[:, :, 4].T, self._above[begin:end].reshape(anchors, height * width)))
             self._cells.append(cells)
             begin = end

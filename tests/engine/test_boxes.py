@@ -92,6 +92,19 @@ def test_memory_that_an_engine_fills_again_decodes_as_new() -> None:
     assert once[1].tolist() != expected[1].tolist()
 
 
+def test_so_does_memory_with_gaps() -> None:
+    network = parse_cfg(CFG)
+    shapes = [raw.shape for raw in heads(network, 1)]
+    gaps = [np.zeros((h, w + 1, depth), np.float32)[:, :w] for h, w, depth in shapes]
+    decoder = Decoder(network, 0.3, 0.45)
+    for seed in (1, 2):
+        then = heads(network, seed)
+        for memory, content in zip(gaps, then, strict=True):
+            memory[...] = content
+        for a, b in zip(decoder.decode(gaps), Decoder(network, 0.3, 0.45).decode(then), strict=True):
+            assert np.array_equal(a, b)
+
+
 def test_half_precision_decodes_as_the_same_numbers_do() -> None:
     network = parse_cfg(CFG)
     halves = [raw.astype(np.float16) for raw in heads(network, 3)]
