@@ -89,6 +89,14 @@ def sides(option: str, text: str) -> tuple[int, int]:
     return width, height
 
 
+def input_size(text: str | None) -> tuple[int, int] | None:
+    """Return what `--size` says, None where it is not given.
+
+    :raises UserError: as `sides` does.
+    """
+    return None if text is None else sides("--size", text)
+
+
 def counter(tell: Callable[[str, int, int], None], what: str, total: int) -> Callable[[], None]:
     """Return what counts one more of `total` done."""
     done = 0

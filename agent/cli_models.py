@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from agent.cli_console import JsonOption, check_writable, counter, out, plain_context, progress, sides
+from agent.cli_console import JsonOption, check_writable, counter, input_size, out, plain_context, progress, sides
 from agent.discovery import discover
 from agent.errors import UserError
 from agent.files import write_atomically
@@ -65,7 +65,7 @@ def detect(
         "cfg": cfg and cfg.resolve(),
         "weights": weights and weights.resolve(),
         "names": names and names.resolve(),
-        "size": sides("--size", size) if size else None,
+        "size": input_size(size),
         "engine": engine,
         "precision": precision,
         "confidence": confidence,
@@ -222,7 +222,7 @@ def _to_convert(
     from engine.models import ModelFiles, find, read_names
 
     listed = read_names(names) if names else None
-    square = sides("--size", size) if size else None
+    wanted = input_size(size)
     given = [option for option in (weights, keras, model) if option is not None]
     if len(given) != 1 or (weights is not None and cfg is None):
         raise UserError("give one of: --cfg with --weights; --keras; --model")
@@ -235,17 +235,17 @@ def _to_convert(
         bundle = to or files.folder
         if bundle is None:
             raise UserError("give --out: this model is no bundle yet")
-        return replace(files, size=square or files.size), bundle
+        return replace(files, size=wanted or files.size), bundle
     if to is None:
         raise UserError("give --out, the bundle's folder, such as models/NAME")
     if keras is not None:
         if not keras.exists():
             raise UserError(f"{keras}: there is no such file or folder")
-        return replace(to_darknet(keras, cfg, listed, scratch), size=square), to
+        return replace(to_darknet(keras, cfg, listed, scratch), size=wanted), to
     assert cfg is not None
     assert weights is not None
-    path = random_weights_file(cfg, scratch / "random.weights", square) if weights == "random" else Path(weights)
-    return ModelFiles(cfg, path, listed, square), to
+    path = random_weights_file(cfg, scratch / "random.weights", wanted) if weights == "random" else Path(weights)
+    return ModelFiles(cfg, path, listed, wanted), to
 
 
 def _tuned(
@@ -326,7 +326,7 @@ def evaluate(
     _one_of("--resize", resize, ("auto", "letterbox", "stretch"))
     check_engine(engine, precision)
     files = _files(model, cfg, weights, names)
-    loaded, classes = load(files, sides("--size", size) if size else None)
+    loaded, classes = load(files, input_size(size))
     side = (loaded.network.width, loaded.network.height)
     truth = read(annotations, images, classes)
     with progress() as tell:
@@ -412,7 +412,7 @@ def bench(
     files = _files(model, cfg, weights, names)
     loaded, classes = load(files)
     own = (loaded.network.width, loaded.network.height)
-    sizes_wanted = [sides("--sizes", part.strip()) for part in sizes.split(",")] if sizes else [own]
+    sizes_wanted = [sides("--sizes", part.strip()) for part in sizes.split(",")] if sizes is not None else [own]
     wanted = candidates(files) if engines is None else _engines(engines)
     if (images is None) != (annotations is None):
         raise UserError("give --images and --annotations, or neither")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from agent.cli_console import JsonOption, PluginOption, check_writable, counter, err, out, progress, sides
+from agent.cli_console import JsonOption, PluginOption, check_writable, counter, err, input_size, out, progress
 from agent.errors import UserError
 from agent.files import write_atomically
 from agent.profile import LoadedProfile, find_profile, load_profile
@@ -139,7 +139,7 @@ def train(
     check_writable(curves)
     if precision is not None and precision not in PRECISIONS:
         raise UserError(f'--convert is "{precision}"; choose {", ".join(PRECISIONS)}')
-    side = sides("--size", size) if size else None
+    side = input_size(size)
     wanted = tuple(part.strip() for part in classes.split(",")) if classes else None
     records, scored, listed = cases(data, val, names, wanted)
     if anchors not in ("cfg", "auto"):

@@ -132,7 +132,8 @@ def test_after_a_kill_it_goes_on_with_the_same_numbers(agent, data: Path) -> Non
 def test_bad_input_is_one_sentence(agent, data: Path) -> None:
     cases = [
         (("--classes", "green"), 'there is no class "green"'),
-        (("--size", "100"), "a side is a multiple of 32 pixels"),
+        (("--size", "100"), "--size is 100; a side is a multiple of 32 pixels, 4096 at the most"),
+        (("--size", ""), '--size is ""; give a side such as 416, or WIDTHxHEIGHT'),
         (("--anchors", "some"), "choose cfg or auto"),
         (("--convert", "int4"), "choose fp32, fp16, int8"),
         (("--from", "nothing"), "there is no bundle models/nothing"),
