@@ -16,8 +16,6 @@ from engine.darknet import Head, Network
 
 Candidates = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.intp]]
 """Boxes (n, 4) as left, top, width and height; scores (n,); classes (n,)."""
-
-
 _NONE: Candidates = (np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.intp))
 
 
@@ -50,9 +48,15 @@ class Heads:
 
         :param outputs: the raw heads of the whole network, each (h, w, anchors * (5 + classes)).
         """
-        rows, found = self._candidates(outputs)
+        # Most engines give the same memory each time: then its views are there already.
+        if len(outputs) != len(self._outputs) or any(a is not b for a, b in zip(outputs, self._outputs, strict=True)):
+            self._look_at(outputs)
+        for plane, above in self._planes:
+            _compare(plane, self._floor, above)
+        found = np.flatnonzero(self._above)
         if not len(found):
             return _NONE
+        rows = self._rows(found)
         # No score is above its class's probability, so few of those need to be computed.
         row, class_id = places(rows[:, 5:] > self._floor)
         raw = np.empty((len(row), 6), np.float32)
@@ -74,24 +78,16 @@ class Heads:
         boxes[:, :2] -= boxes[:, 2:] / 2
         return boxes, score, class_id
 
-    def _candidates(self, outputs: Sequence[NDArray[np.floating]]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-        """Return the raw rows, (n, 5 + classes), whose objectness is above the floor, and which cells they are."""
-        # Most engines give the same memory each time: then its views are there already.
-        if len(outputs) != len(self._outputs) or any(a is not b for a, b in zip(outputs, self._outputs, strict=True)):
-            self._look_at(outputs)
-        for plane, above in self._planes:
-            _compare(plane, self._floor, above)
-        found = np.flatnonzero(self._above)
+    def _rows(self, found: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return the raw rows of cells, (n, 5 + classes)."""
         rows = np.empty((len(found), 5 + self._heads[0].classes), np.float32)
-        if not len(found):
-            return rows, found
         anchor, place = self._anchor[found], self._place[found]
         begin = 0
         for cells, end in zip(self._cells, found.searchsorted(self._ends).tolist(), strict=True):
             if end > begin:
                 rows[begin:end] = cells[place[begin:end], anchor[begin:end]]
             begin = end
-        return rows, found
+        return rows
 
     def _look_at(self, outputs: Sequence[NDArray[np.floating]]) -> None:
         self._outputs = tuple(outputs)
@@ -101,9 +97,9 @@ class Heads:
             height, width, depth = outputs[i].shape
             anchors = len(head.anchors)
             cells = outputs[i].reshape(height * width, anchors, depth // anchors)
-            # Anchors first, as most engines have them in memory: this reads whole planes.
             if not np.may_share_memory(cells, outputs[i]):  # strides that only a copy brings into this shape
                 self._outputs = ()
+            # Anchors first, as most engines have them in memory: this reads whole planes.
             self._planes.append((cells[:, :, 4].T, self._above[begin:end].reshape(anchors, height * width)))
             self._cells.append(cells)
             begin = end
