@@ -19,10 +19,13 @@ from typing import Annotated, Any
 import psutil
 import typer
 import yaml
+from rich.console import Console
 
 from agent.hookspecs import Context
 from agent.loop import Parts
 from agent.profile import load_profile
+from agent.report import as_json
+from agent.report import show as show_report
 from agent.session import Options, play
 from agent.timing import Histogram
 from agent.types import Action, Frame, Target
@@ -105,7 +108,7 @@ def main(
         showing.join()
     if result.error is not None:
         raise result.error
-    minutes_seen = [h for h in timed[0].minutes if h.count > 100]
+    whole = [h for h in timed[0].minutes if h.count > 100]
     rows = [
         {
             "minute": i + 1,
@@ -113,32 +116,24 @@ def main(
             "p50_ms": h.percentile_ns(0.5) / 1e6,
             "p99_ms": h.percentile_ns(0.99) / 1e6,
         }
-        for i, h in enumerate(minutes_seen)
+        for i, h in enumerate(whole)
     ]
     warm = [mib for at_s, mib in memory if at_s >= 60] or [mib for _, mib in memory]
-    tally = result.tally
-    stages: dict[str, Any] = {name: histogram.summary_ms() for name, histogram in tally.stages.items()}
-    whole_ms: Any = tally.end_to_end.summary_ms()
+    report = as_json(result)
+    stages = report["stages_ms"]
     figures = {
-        "rows": rows,
-        "stages_ms": stages,
-        "end_to_end_ms": whole_ms,
         "rest_p50_ms": sum(row["p50"] for name, row in stages.items() if name != "infer"),
-        "end_to_end_over_network": whole_ms["p50"] / stages["infer"]["p50"],
+        "end_to_end_over_network": report["end_to_end_ms"]["p50"] / stages["infer"]["p50"],
         "p99_last_over_first": rows[-1]["p99_ms"] / rows[0]["p99_ms"],
         "memory_mib": {"after_a_minute": warm[0], "least": min(warm), "most": max(warm), "last": warm[-1]},
-        "oldest_acted_on_ms": tally.frame_age.max_ns / 1e6,
-        "vetoes": result.vetoes,
-        "frames": tally.frames,
-        "actions": result.actions,
+        "oldest_acted_on_ms": report["frame_age_ms"]["max"],
     }
     for row in rows:
         print("minute {minute:2}  {frames:6} frames  p50 {p50_ms:.2f} ms  p99 {p99_ms:.2f} ms".format(**row))
-    for name, row in (*stages.items(), ("end to end", whole_ms)):
-        print(f"{name:12}  p50 {row['p50']:7.3f}  p90 {row['p90']:7.3f}  p99 {row['p99']:7.3f} ms")
-    print(json.dumps({key: value for key, value in figures.items() if key not in ("rows", "stages_ms")}, indent=1))
+    show_report(result, Console())
+    print(json.dumps(figures, indent=1))
     if json_file is not None:
-        json_file.write_text(json.dumps(figures, indent=1) + "\n")
+        json_file.write_text(json.dumps({"rows": rows, **figures, "report": report}, indent=1) + "\n")
 
 
 def _profile(model: str, engine: str, precision: str, folder: Path) -> dict[str, Any]:
