@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from agent.roles import Capture
+from agent.roles import Capture, OnDemandCapture
 from agent.types import Frame
 
 
@@ -81,7 +81,7 @@ class CaptureThread:
     def __init__(self, capture: Capture, slot: Slot) -> None:
         self._grab: Callable[[], Frame | None] = capture.grab
         self._slot = slot
-        self.on_demand = bool(getattr(capture, "on_demand", False))
+        self.on_demand = isinstance(capture, OnDemandCapture) and capture.on_demand
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._thread.start()

@@ -4,34 +4,38 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
+import logging
 import os
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pluggy
 
-from agent.errors import UserError, said
-from agent.hookspecs import ENTRY_POINT_GROUP, PROJECT, ROLES, SPECS, Duty, Maker, Role
+from agent.factories import FACTORIES
+from agent.hookspecs import ENTRY_POINT_GROUP, PROJECT, SPECS
+from agent.roles import ROLES, Role
+from core.errors import UserError, summary
+from core.modules import load_file, publish_runtime_files
 
 BUILT_IN_PACKAGE = "plugins"
 """The package whose `BUILT_IN` tuple names the modules that are loaded like anyone else's plugin."""
 
 HOOKS = tuple(f"reticle_{role}" for role in ROLES)
+RUNTIME_HOOK = "reticle_runtime"
 
 TRACE_VARIABLE = "RETICLE_TRACE_PLUGINS"
+
+log = logging.getLogger("reticle")
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A maker and where it came from (`built-in`, a distribution's name and version, or a file)."""
+    """A factory and where it came from (`built-in`, a distribution's name and version, or a file)."""
 
-    maker: Maker
+    factory: Any
     source: str
 
 
@@ -41,38 +45,39 @@ class Catalogue:
 
     offers: dict[Role, dict[str, Offer]] = field(default_factory=lambda: {role: {} for role in ROLES})
 
-    def find(self, role: Role, name: str) -> Maker:
-        """Return the maker of that role and name.
+    def find(self, role: Role, name: str) -> Any:
+        """Return the factory of that role and name.
 
         :raises UserError: when there is none; the message says what there is.
         """
         offer = self.offers[role].get(name)
         if offer is None:
             raise UserError(self.unknown(role, name))
-        return offer.maker
+        return offer.factory
 
     def unknown(self, role: Role, name: str) -> str:
         """Say that there is no such plugin, with the nearest name and all of them."""
         names = sorted(self.offers[role])
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f'did you mean "{near[0]}"? ' if near else ""
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f'did you mean "{close[0]}"? ' if close else ""
         return f'unknown {role} plugin "{name}"; {hint}there are: {", ".join(names) or "none"}'
 
-    def with_duty(self, role: Role, duty: Duty) -> Maker:
-        """Return the first maker of that role that has the duty.
+    def first(self, role: Role, wanted: Callable[[Any], bool], what: str) -> Any:
+        """Return the first factory of that role that has a capability.
 
+        :param what: the capability in a few words, for the message.
         :raises UserError: when no installed plugin has it.
         """
         for offer in self.offers[role].values():
-            if duty in offer.maker.duties:
-                return offer.maker
-        raise UserError(f"no installed {role} plugin can do this (duty {duty!r})")
+            if wanted(offer.factory):
+                return offer.factory
+        raise UserError(f"no installed {role} plugin {what}")
 
 
 def discover(files: Iterable[Path] = ()) -> Catalogue:
     """Load the built-ins, the entry points of group `reticle.plugins` and the given files.
 
-    `RETICLE_TRACE_PLUGINS=1` prints every hook call to standard error.
+    `RETICLE_TRACE_PLUGINS=1` logs every hook call.
 
     :raises UserError: a plugin cannot be imported, offers nothing, has a hook that does not exist or raises, or
         offers a name that is taken.
@@ -88,11 +93,16 @@ def discover(files: Iterable[Path] = ()) -> Catalogue:
         manager.register(importlib.import_module(name), name)
         sources[name] = "built-in"
     _load_entry_points(manager, sources)
+    runtime_files = []
     for path in files:
         name = f"file:{path.resolve()}"
         if not manager.has_plugin(name):
             sources[name] = str(path)
-            _register(manager, load_file(path), name, str(path))
+            module = load_file(path)
+            _register(manager, module, name, str(path))
+            if hasattr(module, RUNTIME_HOOK):
+                runtime_files.append(path)
+    publish_runtime_files(runtime_files)  # processes that try engines or play episodes know them too
     return _collect(manager, sources)
 
 
@@ -102,42 +112,12 @@ def _register(manager: pluggy.PluginManager, plugin: Any, name: str, source: str
         hooks = [caller.name for caller in manager.get_hookcallers(plugin) or ()]
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        said_so = " ".join(str(error).split())
-        raise UserError(f"plugin {source}: {said_so}; the hooks are {', '.join(HOOKS)}") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"plugin {source}: {reason}; the hooks are {', '.join((*HOOKS, RUNTIME_HOOK))}") from error
     if not hooks:
         raise UserError(
-            f"plugin {source}: it has no hook; mark one of {', '.join(HOOKS)} with @hookimpl (from agent.hookspecs)"
+            f"plugin {source}: it has no hook; mark one of {', '.join(HOOKS)} with @hookimpl (from reticle)"
         )
-
-
-def load_file(path: Path) -> ModuleType:
-    """Import a plugin from a file.
-
-    :raises UserError: the file is missing or raises on import; the message names the file and line.
-    """
-    try:
-        there = path.is_file()
-    except (OSError, ValueError):  # a name too long, or with a NUL
-        there = False
-    if not there:
-        raise UserError(f"{str(path)[:200]}: there is no such plugin file")
-    name = "reticle_plugin_" + path.stem
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{path}: a plugin file must be Python and end in .py")
-    module = importlib.util.module_from_spec(spec)
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # so that a plugin of several files finds its others
-    sys.modules[name] = module  # dataclasses and pydantic look their module up while it is executed
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        del sys.modules[name]
-        raise UserError(f"{path}:{error.lineno}: the plugin is not valid Python: {error.msg}") from error
-    except Exception as error:
-        del sys.modules[name]
-        raise UserError(f"{path}: the plugin raised on import: {said(error)}") from error
-    return module
 
 
 def _load_entry_points(manager: pluggy.PluginManager, sources: dict[str, str]) -> None:
@@ -150,7 +130,8 @@ def _load_entry_points(manager: pluggy.PluginManager, sources: dict[str, str]) -
             plugin = entry.load()
         except Exception as error:
             raise UserError(
-                f"the installed plugin {entry.name!r} ({origin}) cannot be loaded: {said(error)}; mend or uninstall it"
+                f"the installed plugin {entry.name!r} ({origin}) cannot be loaded: {summary(error)}; repair or "
+                "uninstall it"
             ) from error
         sources[name] = origin
         _register(manager, plugin, name, origin)
@@ -167,34 +148,35 @@ def _collect(manager: pluggy.PluginManager, sources: dict[str, str]) -> Catalogu
             try:
                 results = manager.subset_hook_caller(f"reticle_{role}", others)()
             except Exception as error:
-                raise UserError(f"plugin {source}: its hook reticle_{role} raised: {said(error)}") from error
-            for maker in _flatten(results):
-                if not isinstance(maker, Maker):
-                    raise UserError(f"plugin {source}: its hook reticle_{role} must return a Maker, not {maker!r}")
-                taken = catalogue.offers[role].get(maker.name)
+                raise UserError(f"plugin {source}: its hook reticle_{role} raised: {summary(error)}") from error
+            for factory in _flatten(results):
+                if not isinstance(factory, FACTORIES[role]):
+                    kind = FACTORIES[role].__name__
+                    raise UserError(f"plugin {source}: its hook reticle_{role} must return a {kind}, not {factory!r}")
+                taken = catalogue.offers[role].get(factory.name)
                 if taken is not None:
                     raise UserError(
-                        f'the {role} plugin "{maker.name}" is offered by both {taken.source} and {source}; '
+                        f'the {role} plugin "{factory.name}" is offered by both {taken.source} and {source}; '
                         "rename or remove one"
                     )
-                catalogue.offers[role][maker.name] = Offer(maker, source)
+                catalogue.offers[role][factory.name] = Offer(factory, source)
     return catalogue
 
 
 def _flatten(results: Sequence[Any]) -> list[Any]:
-    makers: list[Any] = []
+    flat: list[Any] = []
     for result in results:
-        makers.extend(result if isinstance(result, list | tuple) else [result])
-    return makers
+        flat.extend(result if isinstance(result, list | tuple) else [result])
+    return flat
 
 
 def _trace(manager: pluggy.PluginManager) -> None:
     def before(hook_name: str, implementations: Sequence[Any], arguments: Any) -> None:
         names = ", ".join(i.plugin_name for i in implementations)
-        print(f"{hook_name}: {dict(arguments)} -> {names}", file=sys.stderr)
+        log.info("%s: %s -> %s", hook_name, dict(arguments), names)
 
     def after(outcome: Any, hook_name: str, implementations: Sequence[Any], arguments: Any) -> None:
         result = outcome.exception or [getattr(m, "name", m) for m in _flatten(outcome.get_result())]
-        print(f"{hook_name} = {result}", file=sys.stderr)
+        log.info("%s = %s", hook_name, result)
 
     manager.add_hookcall_monitoring(before, after)

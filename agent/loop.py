@@ -1,38 +1,40 @@
 """The loop: frame, detections, target, action, one after the other, with the time of each stage.
 
-Live, the newest frame wins: a thread grabs ahead into a slot of one frame. In lock-step the capture waits
-for the loop, so that the same profile, seed and footage decide the same.
+Live, the newest frame wins: a thread grabs ahead into a slot of one frame. In lock-step the capture waits for the loop,
+so that the same profile, seed and footage decide the same.
 """
 
 from __future__ import annotations
 
-import hashlib
-import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
+from agent.border import Border
 from agent.capture_thread import CaptureThread, Slot
+from agent.history import CommandHistory
+from agent.interlock import Interlock, StopFlag
 from agent.observers import ObserverQueue
-from agent.roles import Capture, Controller, Detector, Selection
-from agent.safety import Interlock, StopFlag
-from agent.timing import STAGES, Histogram
-from agent.types import Action, Detections, Frame, FrameEvent, Target
+from agent.roles import Capture, Controller, Detector, Selection, Stateful
+from agent.statistics import RunStatistics
+from agent.types import IDLE, Frame, FrameEvent, Outcome
 
 END_OF_FRAMES = "end of the frames"
 
-LATTICE_PX = 8
-"""Two frames in a row count as duplicates when every pixel at each LATTICE_PX-th row and column agrees."""
+HELD_BACK, DRY, MOVED = Outcome(False, False), Outcome(True, False), Outcome(True, True)
 
-SETTLED = 100
-"""Frames after which a network's time is known."""
-
-_DECISION = struct.Struct("<qiffffffqqqqq")
+Clock = Callable[[], int]
+"""Gives nanoseconds; `time.perf_counter_ns` in every run, another in tests."""
 
 
 @dataclass
-class Parts:
-    """All that the loop calls, each resolved once."""
+class ActiveRoles:
+    """What the loop calls, each role resolved once.
+
+    :param degrees_per_count: of each axis; None where it is not known, and then no motion is remembered.
+    :param moves: whether what is sent moves what the capture shows: not in a dry run.
+    :param border: checks what plugins return.
+    """
 
     capture: Capture
     detector: Detector
@@ -40,125 +42,87 @@ class Parts:
     controller: Controller
     interlock: Interlock
     observers: ObserverQueue
+    history: CommandHistory
+    border: Border
+    degrees_per_count: tuple[float, float] | None = None
     moves: bool = True
-    """Whether what is sent can move what the capture shows: not in a dry run."""
+    clock: Clock = time.perf_counter_ns
+    _beginners: list[Callable[[int], None]] = field(default_factory=list, init=False)
+    _episode: int | None = field(default=None, init=False)
 
-
-@dataclass
-class Tally:
-    """What the loop counted."""
-
-    frames: int = 0
-    dropped: int = 0
-    duplicates: int = 0
-    stages: dict[str, Histogram] = field(default_factory=lambda: {name: Histogram() for name in STAGES})
-    end_to_end: Histogram = field(default_factory=Histogram)
-    frame_age: Histogram = field(default_factory=Histogram)
-    started_ns: int = 0
-    ended_ns: int = 0
-    detections: int = 0
-    frames_with_detections: int = 0
-    classes: dict[int, int] = field(default_factory=dict)
-    alone_ns: int = 0
-    """The median of the first SETTLED inferences, what contention is measured against."""
-    contended: int = 0
-    """Frames after them whose inference took more than twice as long: something else took the network's processor."""
-    _first: list[int] = field(default_factory=list)
-    _digest: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
-    _lattice: bytes = b""
-
-    @property
-    def decisions(self) -> str:
-        """A digest of every frame's target and action, in order: equal runs decided the same."""
-        return self._digest.hexdigest()
-
-    def count(self, frame: Frame, detections: Detections, target: Target | None, action: Action, sent: bool) -> None:
-        """Take one finished frame in."""
-        self.frames += 1
-        stages = self.stages
-        stages["grab"].record(frame.grabbed_ns - frame.grab_ns)
-        infer_ns = (frame.inferred_ns or frame.decoded_ns) - (frame.preprocessed_ns or frame.taken_ns)
-        if self.alone_ns:
-            self.contended += infer_ns > 2 * self.alone_ns
-        else:
-            self._first.append(infer_ns)
-            if len(self._first) == SETTLED:
-                self.alone_ns = max(1, sorted(self._first)[SETTLED // 2])
-        stages["infer"].record(infer_ns)
-        if frame.preprocessed_ns:  # else a detector that does not time its stages: all of it is inference
-            stages["preprocess"].record(frame.preprocessed_ns - frame.taken_ns)
-            stages["postprocess"].record(frame.decoded_ns - frame.inferred_ns)
-        stages["select"].record(frame.selected_ns - frame.decoded_ns)
-        if sent:
-            stages["act"].record(frame.acted_ns - frame.selected_ns)
-            self.frame_age.record(frame.selected_ns - frame.grab_ns)
-        self.end_to_end.record(frame.acted_ns - frame.grab_ns)
-        if found := len(detections):
-            self.detections += found
-            self.frames_with_detections += 1
-            for class_id in detections.class_id.tolist():
-                self.classes[class_id] = self.classes.get(class_id, 0) + 1
-        lattice = frame.pixels[::LATTICE_PX, ::LATTICE_PX].tobytes()
-        self.duplicates += lattice == self._lattice
-        self._lattice = lattice
-        if target is None:
-            what = (-1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-        else:
-            what = (target.class_id, *target.box, target.aim_x, target.aim_y)
-        x, y = action.point or (-1, -1)
-        self._digest.update(_DECISION.pack(frame.index, *what, action.dx, action.dy, action.buttons, x, y))
+    def begin(self, episode: int) -> None:
+        """Let everything that keeps state forget it: the one place that knows where an episode begins."""
+        if self._episode is None:
+            stateful = (self.detector, self.selection, self.controller)
+            self._beginners = [self.history.begin, *(role.begin for role in stateful if isinstance(role, Stateful))]
+        self._episode = episode
+        for begin in self._beginners:
+            begin(episode)
 
 
 def run(
-    parts: Parts,
-    tally: Tally,
+    roles: ActiveRoles,
+    statistics: RunStatistics,
     stop: StopFlag,
     lock_step: bool,
     duration_s: float | None,
     patience_s: float = 0.5,
     max_fps: float | None = None,
 ) -> None:
-    """Run until the frames end, the time is up or `stop` is set, and count into `tally`.
+    """Run until the frames end, the time is up or `stop` is set, and count into `statistics`.
 
+    :param patience_s: live, buttons are released when there has been no new picture for so long.
     :param max_fps: live, work on no more frames a second; those in between are dropped.
-    :param patience_s: live, buttons go up when there has been no new picture for so long.
+
     `stop` then holds the reason. Buttons are the caller's to release: the interlock's `disarm` does it.
 
-    :raises Exception: whatever a capture, detector, selection or actuation raised; what was counted until
-        then stands in `tally`.
+    :raises UserError: a plugin failed; what was counted until then stands in `statistics`.
     """
-    tally.started_ns = time.perf_counter_ns()
-    until_ns = tally.started_ns + int(duration_s * 1e9) if duration_s else None
+    statistics.started_ns = roles.clock()
+    until_ns = statistics.started_ns + int(duration_s * 1e9) if duration_s else None
     try:
         if lock_step:
-            _lock_step(parts, until_ns, stop, tally)
+            _lock_step(roles, until_ns, stop, statistics)
         else:
-            _live(parts, until_ns, stop, tally, int(patience_s * 1e9), int(1e9 / max_fps) if max_fps else 0)
+            _live(roles, until_ns, stop, statistics, int(patience_s * 1e9), int(1e9 / max_fps) if max_fps else 0)
     finally:
-        tally.ended_ns = time.perf_counter_ns()
+        statistics.ended_ns = roles.clock()
 
 
-def _lock_step(parts: Parts, until_ns: int | None, stop: StopFlag, tally: Tally) -> None:
-    grab = parts.capture.grab
-    while not _finished(until_ns, stop):
-        frame = grab()
+def _lock_step(roles: ActiveRoles, until_ns: int | None, stop: StopFlag, statistics: RunStatistics) -> None:
+    grab = roles.capture.grab
+    while not _finished(roles.clock, until_ns, stop):
+        try:
+            frame = grab()
+        except Exception as error:
+            raise roles.border.raised("capture", "grab", error) from error
         if frame is None:
             stop.set(END_OF_FRAMES)
             return
-        _step(parts, frame, tally)
+        _step(roles, frame, statistics)
 
 
-def _live(parts: Parts, until_ns: int | None, stop: StopFlag, tally: Tally, patience_ns: int, period_ns: int) -> None:
+def _live(
+    roles: ActiveRoles,
+    until_ns: int | None,
+    stop: StopFlag,
+    statistics: RunStatistics,
+    patience_ns: int,
+    period_ns: int,
+) -> None:
     slot = Slot()
-    thread = CaptureThread(parts.capture, slot)
-    seen_ns = time.perf_counter_ns()
+    thread = CaptureThread(roles.capture, slot)
+    seen_ns = roles.clock()
     try:
-        while not _finished(until_ns, stop):
+        while not _finished(roles.clock, until_ns, stop):
             if thread.on_demand:
                 slot.want()
-            frame = slot.take(timeout_s=0.05)
+            try:
+                frame = slot.take(timeout_s=0.05)
+            except Exception as error:
+                raise roles.border.raised("capture", "grab", error) from error
             if frame is not None:
-                _step(parts, frame, tally)
+                _step(roles, frame, statistics)
                 seen_ns = frame.acted_ns
                 rest_ns = frame.taken_ns + period_ns - seen_ns
                 if rest_ns > 0:  # shorter than the watchdog's patience
@@ -166,36 +130,55 @@ def _live(parts: Parts, until_ns: int | None, stop: StopFlag, tally: Tally, pati
             elif slot.ended:
                 stop.set(END_OF_FRAMES)
             else:
-                parts.interlock.beat_ns = now = time.perf_counter_ns()
+                roles.interlock.beat_ns = now = roles.clock()
                 if now - seen_ns > patience_ns:  # what was decided on the last picture no longer holds
-                    parts.interlock.idle()
+                    roles.interlock.idle()
     finally:
-        parts.interlock.idle()  # before waiting for a grab under way
+        roles.interlock.idle()  # before waiting for a grab under way
         thread.close()
-        tally.dropped = slot.dropped
+        statistics.dropped = slot.dropped
 
 
-def _finished(until_ns: int | None, stop: StopFlag) -> bool:
-    if until_ns is not None and time.perf_counter_ns() >= until_ns:
+def _finished(clock: Clock, until_ns: int | None, stop: StopFlag) -> bool:
+    if until_ns is not None and clock() >= until_ns:
         stop.set("the time is up")
     return bool(stop)
 
 
-def _step(parts: Parts, frame: Frame, tally: Tally) -> None:
-    now = time.perf_counter_ns
-    interlock = parts.interlock
-    interlock.beat_ns = frame.taken_ns = now()
-    detections = parts.detector.detect(frame)
-    frame.decoded_ns = now()
-    target = parts.selection.select(detections, frame)
-    action = parts.controller.act(target, frame)
-    frame.selected_ns = now()
-    sent = interlock.submit(action, frame)
+def _step(roles: ActiveRoles, frame: Frame, statistics: RunStatistics) -> None:
+    now, border, interlock = roles.clock, roles.border, roles.interlock
+    role, method = "capture", "grab"  # where an exception comes from, for its sentence
+    try:
+        border.frame(frame)
+        interlock.beat_ns = frame.taken_ns = now()
+        role, method = "detector", "detect"
+        if frame.episode != roles._episode:
+            roles.begin(frame.episode)
+        detections = roles.detector.detect(frame)
+        border.detections(detections, frame)
+        frame.decoded_ns = now()
+        role, method = "selection", "select"
+        target = roles.selection.select(detections, frame)
+        border.target(target)
+        role, method = "controller", "decide"
+        action = roles.controller.decide(target, frame)
+        border.action(action)
+        frame.selected_ns = now()
+    except Exception as error:
+        raise border.raised(role, method, error) from error
+    submitted = interlock.submit(action, frame)
     frame.acted_ns = now()
-    if not (sent and parts.moves if frame.recorded_sent is None else frame.recorded_sent):
-        parts.controller.vetoed()
-    tally.count(frame, detections, target, action, sent)
-    observers = parts.observers
+    outcome = frame.recorded or (HELD_BACK if not submitted else MOVED if roles.moves else DRY)
+    if outcome.moved and roles.degrees_per_count is not None:
+        x, y = roles.degrees_per_count
+        roles.history.add(frame.at_ns, action.dx * x, action.dy * y)
+    try:
+        roles.controller.sent(action if outcome.sent or action.idle else IDLE, frame)
+    except Exception as error:
+        raise border.raised("controller", "sent", error) from error
+    statistics.count(frame, detections, target, action, submitted)
+    observers = roles.observers
     if observers.active:
         pixels = frame.pixels.copy() if observers.wants_pixels else None
-        observers.send(FrameEvent(frame, detections, target, action, sent, interlock.last_veto, pixels))
+        veto = interlock.last_veto
+        observers.send(FrameEvent(frame, detections, target, action, outcome.sent, outcome.moved, veto, pixels))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
-import sys
 import threading
 from collections.abc import Sequence
 
-from agent.errors import said
 from agent.roles import Observer
 from agent.types import FrameEvent
+from core.errors import summary
 
 CAPACITY = 128
-PICTURES = 48
-"""Events that wait at the most, and those that carry a copy of their picture: some 60 MB at 640x480."""
+PICTURE_CAPACITY = 48
+"""The longest that the queue grows, and where each event carries a copy of its picture: some 60 MB at 640x480."""
 PATIENCE_S = 2.0
+
+log = logging.getLogger("reticle")
 
 
 class ObserverQueue:
@@ -33,7 +35,7 @@ class ObserverQueue:
         self.failed: dict[str, int] = {}
         self._observers = tuple(observers)
         self._wait = wait
-        self._queue: queue.Queue[FrameEvent | None] = queue.Queue(PICTURES if wants_pixels else CAPACITY)
+        self._queue: queue.Queue[FrameEvent | None] = queue.Queue(PICTURE_CAPACITY if wants_pixels else CAPACITY)
         self._thread = threading.Thread(target=self._serve, name="observers", daemon=True)
         if self.active:
             self._thread.start()
@@ -63,5 +65,5 @@ class ObserverQueue:
                     observer.observe(event)
                 except BaseException as error:  # sys.exit() in an observer must not silence the others either
                     if name not in self.failed:
-                        print(f"observer {name} failed: {said(error)}", file=sys.stderr)
+                        log.error("observer %s failed: %s", name, summary(error))
                     self.failed[name] = self.failed.get(name, 0) + 1

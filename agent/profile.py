@@ -1,7 +1,8 @@
 """Profiles: YAML with a typed schema, and errors that say file, line, column, path and what is wrong.
 
-A profile names one plugin a role (`plugin: NAME`, the plugin's own settings beside it) and sets the
-loop, the aim and the guards. Every error is found before anything starts, and all are printed at once.
+A profile names one plugin a role (`plugin: NAME`, the plugin's own settings beside it), and sets the loop, the
+calibration and the guards. Any setting can be overridden (`--set aim.gain=0.5`). Every error is found before anything
+starts, and all are reported at once.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agent.aim import AimSettings
+from agent.calibration import Calibration
 from agent.discovery import Catalogue, discover
-from agent.errors import UserError
-from agent.hookspecs import Maker, PluginSettings, Role
+from agent.factories import PluginSettings
+from agent.overrides import Override, apply_overrides, parse_overrides
+from agent.roles import Role, Roles
+from core.command import COMMAND
+from core.errors import UserError
+from core.files import shipped
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -27,7 +32,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 MAX_SEED = 2**31 - 1
 
-PROFILE_FOLDER = Path(__file__).resolve().parent.parent / "profiles"
+PROFILE_FOLDER = shipped("profiles")
 
 
 class Section(BaseModel):
@@ -101,21 +106,31 @@ class Profile(BaseModel):
     game: Section | None = Field(
         None, description="The game in its window, for `agent.py game` and `demo-window`: a capture that can open one."
     )
-    aim: AimSettings = Field(AimSettings(), description="Target -> action.")
+    aim: Section | None = Field(
+        None, description="Target -> action: the controller; the first that is installed by default (`proportional`)."
+    )
     actuation: Section = Field(description="Action -> mouse.")
     guards: tuple[Section, ...] = Field((), description="Who may veto an action, asked in this order.")
     observers: tuple[Section, ...] = Field((), description="Who is told afterwards.")
+    calibration: Calibration = Field(
+        Calibration(), description="What is measured of the game and the mouse; `agent.py calibrate` writes it."
+    )
     loop: LoopSettings = Field(LoopSettings(), description="What the loop may take of the machine.")
     safety: Safety = Field(Safety(), description="The interlock's watchdog.")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A role filled: the maker, its checked settings, and the place that asked for it, for messages."""
+    """A role filled: the factory, its checked settings, and the place that asked for it, for messages."""
 
-    maker: Maker
+    factory: Any
     settings: PluginSettings
     where: str = ""
+
+    @property
+    def name(self) -> str:
+        """The plugin's name."""
+        return str(self.factory.name)
 
 
 @dataclass(frozen=True)
@@ -125,18 +140,27 @@ class LoadedProfile:
     path: Path
     profile: Profile
     catalogue: Catalogue
-    capture: Choice
-    detector: Choice
-    selection: Choice
-    actuation: Choice
-    guards: tuple[Choice, ...]
-    observers: tuple[Choice, ...]
+    roles: Roles[Choice]
     game: Choice | None = None
+    overrides: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The profile's name, its file's where it gives none."""
         return self.profile.name or self.path.stem
+
+    def with_roles(self, **changes: Any) -> LoadedProfile:
+        """Return the profile with other choices for some roles."""
+        return replace(self, roles=replace(self.roles, **changes))
+
+    def with_settings(self, role: Literal["capture", "detector", "selection", "controller"], **changes: Any) -> Choice:
+        """Return a role's choice with some of its settings changed.
+
+        :raises UserError: it has no such setting, or not with that value.
+        """
+        choice: Choice = getattr(self.roles, role)
+        settings = choice.settings.model_dump(exclude_unset=True)
+        return choose(choice.factory, choice.where or role, **{**settings, **changes})
 
 
 def find_profile(name: str) -> Path:
@@ -156,41 +180,70 @@ def find_profile(name: str) -> Path:
     raise UserError(f"{name}: there is no such profile; {hint}in profiles/ there are {', '.join(there)}")
 
 
-def load_profile(path: Path, plugin_files: Sequence[Path] = ()) -> LoadedProfile:
+def load_profile(path: Path, plugin_files: Sequence[Path] = (), overrides: Sequence[str] = ()) -> LoadedProfile:
     """Read and check a profile, the settings of its plugins included.
 
     :param plugin_files: plugin files from the command line, loaded beside those the profile names.
+    :param overrides: `path.to.setting=value` each, the value as YAML has it; they take the place of the file's.
     :raises UserError: one line `file:line:column: path: what is wrong` for every error there is.
     """
     root, data, problems = _read(path)
     if not isinstance(data, dict):
         raise UserError(f"{path}:1:1: a profile is a mapping of settings, as profiles/footage.yaml shows")
-    checked = _validated(Profile, data, (), problems)
+    changes = parse_overrides(overrides)
+    overridden = "aim" not in data
+    apply_overrides(data, changes)
+    source = _Source(path, root, changes)
     named = data.get("plugins")
     files = [path.parent / name for name in named if isinstance(name, str)] if isinstance(named, list) else []
     catalogue = discover([*plugin_files, *files])
+    if overridden and isinstance(data.get("aim"), dict):  # `--set aim.gain=1` where the file leaves the controller open
+        data["aim"].setdefault("plugin", next(iter(catalogue.offers["controller"])))
+    _recognise_old_form(data, problems, path)
+    checked = _validated(Profile, data, (), problems)
     choices: dict[tuple[Any, ...], Choice | None] = {}
     for role, where, section in _sections(data):
         choices[where] = _choose(catalogue, role, where, section, problems)
     if problems or checked is None:
-        raise UserError("\n".join(_report(path, root, problems)))
+        raise UserError("\n".join(source.report(problems)))
     chosen = {
-        where: replace(choice, where=_place(path, root, Problem(where, "")))
+        where: replace(choice, where=source.place(Problem(where, "")))
         for where, choice in choices.items()
         if choice is not None
     }
-    return LoadedProfile(
-        path=path,
-        profile=checked,
-        catalogue=catalogue,
+    controller = chosen.get(("aim",)) or choose(next(iter(catalogue.offers["controller"].values())).factory, "aim")
+    roles = Roles(
         capture=chosen["capture",],
         detector=chosen["detector",],
         selection=chosen["selection",],
+        controller=controller,
         actuation=chosen["actuation",],
         guards=tuple(chosen["guards", i] for i in range(len(checked.guards))),
         observers=tuple(chosen["observers", i] for i in range(len(checked.observers))),
-        game=chosen.get(("game",)),
     )
+    return LoadedProfile(path, checked, catalogue, roles, chosen.get(("game",)), tuple(overrides))
+
+
+OLD_AIM = ("method", "fov_deg", "view_width_px", "degrees_per_count", "delay_ms")
+"""Settings that `aim` had before it named a controller; the measured ones are `calibration`'s now."""
+
+
+def _recognise_old_form(data: dict[str, Any], problems: list[Problem], path: Path) -> None:
+    """Say in one sentence what to write in place of an aim of before there were controllers, and take it out."""
+    aim = data.get("aim")
+    if not isinstance(aim, dict) or "plugin" in aim:
+        return
+    controller = f"`plugin: {aim['method']}`" if "method" in aim else "`plugin:` and the controller's name"
+    measured = [key for key in OLD_AIM[1:] if key in aim]
+    calibration = f", and move {', '.join(measured)} to a section `calibration:`" if measured else ""
+    problems.append(
+        Problem(
+            ("aim",),
+            f'aim names a controller now: write {controller} in it{calibration}; "{COMMAND} migrate {path}" does it',
+            at_key=True,
+        )
+    )
+    del data["aim"]
 
 
 @dataclass(frozen=True)
@@ -222,8 +275,8 @@ def _read(path: Path) -> tuple[yaml.Node | None, Any, list[Problem]]:
         where = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
         raise UserError(f"{path}:{where}: the profile is not valid YAML: {error.problem}") from error
     except yaml.YAMLError as error:
-        said = " ".join(str(error).split())
-        raise UserError(f"{path}:1:1: the profile is not valid YAML: {said}") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}:1:1: the profile is not valid YAML: {reason}") from error
     except Exception as error:  # what a tag promises and its value is not: !!int "", 2026-13-45
         raise UserError(f"{path}:1:1: the profile is not valid YAML: {error}") from error
 
@@ -235,6 +288,7 @@ def _sections(data: dict[str, Any]) -> Iterator[tuple[Role, tuple[str | int, ...
         ("game", "capture"),
         ("detector", "detector"),
         ("selection", "selection"),
+        ("aim", "controller"),
         ("actuation", "actuation"),
     )
     for key, role in single:
@@ -263,21 +317,21 @@ def _choose(
         problems.append(Problem((*where, "plugin"), catalogue.unknown(role, name)))
         return None
     given = {key: value for key, value in section.items() if key != "plugin"}
-    settings = _validated(offer.maker.settings, given, where, problems)
-    return None if settings is None else Choice(offer.maker, settings)
+    settings = _validated(offer.factory.settings, given, where, problems)
+    return None if settings is None else Choice(offer.factory, settings)
 
 
-def choose(catalogue: Catalogue, maker: Maker, where: str, **given: Any) -> Choice:
-    """Fill a role from the command line instead of a profile.
+def choose(factory: Any, where: str, **given: Any) -> Choice:
+    """Fill a role with given settings instead of a profile's.
 
     :param where: what the settings came from, for the message.
-    :raises UserError: the settings are not what the maker's schema takes.
+    :raises UserError: the settings are not what the factory's schema takes.
     """
     problems: list[Problem] = []
-    settings = _validated(maker.settings, given, (), problems)
+    settings = _validated(factory.settings, given, (), problems)
     if settings is None:
         raise UserError("; ".join(": ".join((where, *map(str, p.where), p.what)) for p in problems))
-    return Choice(maker, settings, where)
+    return Choice(factory, settings, where)
 
 
 def _validated(
@@ -346,14 +400,24 @@ def _duplicate_keys(node: yaml.Node | None, where: tuple[str | int, ...], visite
             yield from _duplicate_keys(entry, (*where, i), visited)
 
 
-def _report(path: Path, root: yaml.Node | None, problems: Sequence[Problem]) -> list[str]:
-    ordered = sorted(problems, key=lambda problem: _position(root, problem))
-    return [f"{_place(path, root, problem)}: {problem.what}" for problem in ordered]
+@dataclass(frozen=True)
+class _Source:
+    """Where a profile's settings were written: in a file, or in an override."""
 
+    path: Path
+    root: yaml.Node | None
+    overrides: Sequence[Override]
 
-def _place(path: Path, root: yaml.Node | None, problem: Problem) -> str:
-    line, column = _position(root, problem)
-    return f"{path}:{line}:{column}: {_dotted(problem.where)}"
+    def report(self, problems: Sequence[Problem]) -> list[str]:
+        ordered = sorted(problems, key=lambda problem: _position(self.root, problem))
+        return [f"{self.place(problem)}: {problem.what}" for problem in ordered]
+
+    def place(self, problem: Problem) -> str:
+        for override in self.overrides:
+            if override.covers(problem.where):
+                return f"--set {override.text}: {_dotted(problem.where)}"
+        line, column = _position(self.root, problem)
+        return f"{self.path}:{line}:{column}: {_dotted(problem.where)}"
 
 
 def _position(root: yaml.Node | None, problem: Problem) -> tuple[int, int]:

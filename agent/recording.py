@@ -9,10 +9,11 @@ from typing import Any
 
 import cv2
 
-from agent.errors import UserError
-from agent.types import Frame, FrameEvent
+from agent.types import Frame, FrameEvent, Outcome
+from core.errors import UserError
 
-VERSION = 1
+VERSION = 2
+"""1, which is read too, told what was sent and moved something, and had no `moved`."""
 EVENTS, INFO, PROFILE = "events.jsonl", "recording.json", "profile.yaml"
 TIMES = ("grab_ns", "grabbed_ns", "taken_ns", "preprocessed_ns", "inferred_ns", "decoded_ns", "selected_ns", "acted_ns")
 
@@ -38,13 +39,9 @@ def is_recording(path: Path) -> bool:
     return (path / INFO).is_file()
 
 
-def row(event: FrameEvent, moves: bool) -> dict[str, Any]:
-    """Return one frame's line: floats are written so that they come back to the bit.
-
-    :param moves: whether what is sent can move what the frames show: not in a dry run.
-    """
+def row(event: FrameEvent) -> dict[str, Any]:
+    """Return one frame's line: floats are written so that they come back to the bit."""
     frame, target, found = event.frame, event.target, event.detections
-    sent = event.sent and moves if frame.recorded_sent is None else frame.recorded_sent
     line: dict[str, Any] = {
         "frame": frame.index,
         "episode": frame.episode,
@@ -58,7 +55,8 @@ def row(event: FrameEvent, moves: bool) -> dict[str, Any]:
         if target is None
         else [target.class_id, *target.box, target.confidence, target.aim_x, target.aim_y],
         "action": [event.action.dx, event.action.dy, event.action.buttons, event.action.point],
-        "sent": sent,
+        "sent": event.sent,
+        "moved": event.moved,
     }
     if event.veto is not None:
         line["veto"] = event.veto
@@ -99,16 +97,16 @@ def frames(folder: Path) -> Iterator[Frame]:
     """
     try:
         info = json.loads((folder / INFO).read_text(encoding="utf-8"))
-        told = _lines(folder)
+        lines = _lines(folder)
         video = next(path for path in sorted(folder.iterdir()) if path.stem == "frames")
-        complete = len(told) == info["frames"]
+        complete = len(lines) == info["frames"]
     except (OSError, ValueError, KeyError, StopIteration) as error:
         raise UserError(f"{folder}: this recording is damaged ({type(error).__name__}: {error})") from error
-    if info.get("version") != VERSION:
-        raise UserError(f"{folder}: a recording of version {info.get('version')}, and this reads {VERSION}")
+    if info.get("version") not in range(1, VERSION + 1):
+        raise UserError(f"{folder}: a recording of version {info.get('version')}, and this reads 1 to {VERSION}")
     reader = cv2.VideoCapture(str(video))
     try:
-        for line in told:
+        for line in lines:
             read, pixels = reader.read()
             if not read:
                 complete = False
@@ -122,7 +120,7 @@ def frames(folder: Path) -> Iterator[Frame]:
                 tuple(line["origin"]),
                 line["episode"],
                 line["at_ns"],
-                line["sent"],
+                Outcome(line["sent"], line.get("moved", line["sent"])),
             )
     finally:
         reader.release()

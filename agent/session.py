@@ -1,54 +1,34 @@
-"""One run, from a checked profile to its result: makes the parts, runs the loop, takes everything down."""
+"""One run, from a checked profile to its result: creates what fills the roles, runs the loop, takes everything down."""
 
 from __future__ import annotations
 
 import gc
+import logging
 import signal
-import sys
 import threading
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from agent.aim import AimController, how_to_calibrate
-from agent.errors import UserError, said
-from agent.hookspecs import Context, Duty, Maker, Role
-from agent.loop import END_OF_FRAMES, Parts, Tally, run
-from agent.machine import share
-from agent.motion import View
+from agent.border import Border, check_names
+from agent.context import Context
+from agent.history import CommandHistory, View
+from agent.interlock import Interlock, StopFlag, Watchdog
+from agent.loop import END_OF_FRAMES, ActiveRoles, run
+from agent.middleware import Middleware, applied
 from agent.observers import ObserverQueue
-from agent.profile import Choice, LoadedProfile, Profile, choose
-from agent.roles import Environment
-from agent.safety import Interlock, StopFlag, Watchdog, chosen_actuation
-from agent.types import Episode
+from agent.plan import Options, Plan, make_plan
+from agent.priority import share
+from agent.profile import Choice, LoadedProfile
+from agent.roles import Described, Environment
+from agent.statistics import RunStatistics
+from agent.types import Episode, Measure
+from core.errors import UserError, summary
 
-NEEDED: dict[Role, tuple[str, ...]] = {
-    "capture": ("grab",),
-    "detector": ("detect", "names"),
-    "selection": ("select",),
-    "actuation": ("apply", "release"),
-    "observer": ("observe",),
-    "guard": ("check",),
-}
-"""What the loop will call on each role's object, asked for when it is made rather than frames later."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line sets over the profile."""
-
-    live: bool = False
-    footage: Path | None = None
-    episodes: int | None = None
-    seed: int | None = None
-    duration_s: float | None = None
-    show: bool = False
-    overlay: Path | None = None
-    record: Path | None = None
-    trace: Path | None = None
+log = logging.getLogger("reticle")
 
 
 @dataclass(frozen=True)
@@ -57,7 +37,7 @@ class Result:
 
     profile: str
     mode: str
-    tally: Tally
+    statistics: RunStatistics
     names: tuple[str, ...]
     actions: int
     vetoes: dict[str, int]
@@ -66,197 +46,163 @@ class Result:
     observer_drops: int
     observer_failures: dict[str, int]
     episodes: list[Episode]
+    measures: tuple[Measure, ...]
+    """What the environment keeps of an episode; empty without one."""
     ended: str
     signal: int = 0
     """The signal that ended the run, 0 when none did."""
     setup: dict[str, Any] = field(default_factory=dict)
     """The plugin and the settings of each role, and the seed."""
+    path: Path | None = None
+    """The profile's file."""
+    detector: dict[str, Any] = field(default_factory=dict)
+    """What the detector says that it ran: `model`, `engine` and `precision` as resolved."""
     error: Exception | None = None
     """What broke the run off half-way; all that was counted until then is in the result."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the run's report, as docs/reports.md describes it."""
+        from agent.report import as_json
 
-Watch = Callable[[Tally], AbstractContextManager[Any]]
+        return as_json(self)
+
+
+Watch = Callable[[RunStatistics], AbstractContextManager[Any]]
 """Shows how a run goes on while it does; entered when the loop starts, left when it ends."""
 
 
-Change = Callable[[Parts, Context], Parts]
-"""Puts something between the parts of a run, to measure it; whatever it does, the interlock stays."""
-
-
-def play(loaded: LoadedProfile, options: Options, watch: Watch = nullcontext, change: Change | None = None) -> Result:
+def play(
+    loaded: LoadedProfile,
+    options: Options,
+    watch: Watch = nullcontext,
+    middleware: Sequence[Middleware] = (),
+) -> Result:
     """Run a profile to its end.
 
     :param watch: shows a lock-step run's progress; a live one is left alone, since drawing takes time from it.
+    :param middleware: what to put between the roles; see `agent.middleware`.
 
-    Whatever ends it (the footage, a limit, a signal, a panic, an exception), every button is up before
-    this returns or raises, and all that was made is closed in the reverse order.
+    Whatever ends it (the footage, a limit, a signal, a panic, an exception), every button is up before this returns or
+    raises, and all that was created is closed in the reverse order.
 
-    :raises UserError: something that a plugin needs is missing, or an option does not fit the profile. What
-        comes up once the loop runs, in whatever way, is in the result instead.
+    :raises UserError: something that a plugin needs is missing, or an option does not fit the profile. What comes up
+        once the loop runs, in whatever way, is in the result instead.
     """
     stop = StopFlag()
-    plan = _plan(loaded, options)
-    aim = loaded.profile.aim
-    context = Context(
-        folder=loaded.path.resolve().parent,
-        seed=loaded.profile.seed if options.seed is None else options.seed,
-        live=plan.reaches_desktop,
-        lock_step=plan.lock_step,
-        panic=stop.set,  # until there is an interlock there is nothing to disarm
-        crosshair=loaded.profile.crosshair,
-        profile=loaded.path.resolve(),
-        episodes=options.episodes or loaded.profile.episodes,
-        moves="dry-run" not in plan.actuation.maker.duties,
-        view=View(aim.motions(), aim.focal_px if aim.calibrated and not plan.absolute else None),
-    )
-    if aim.method != "proportional" and not aim.calibrated:
-        print(
-            f"{loaded.path}: aim is not calibrated, so it is proportional: {how_to_calibrate(loaded.path)}",
-            file=sys.stderr,
-        )
-    choices = [plan.capture, plan.detector, plan.selection, plan.actuation, *plan.guards, *plan.observers]
+    plan = make_plan(loaded, options)
+    profile = loaded.profile
+    context = _context(loaded, options, plan, stop)
+    choices = [choice for _, choice in plan.roles.items()]
     check_all(choices, context)
     for choice in choices:
         prepare(choice, context)
-    tally = Tally()
+    statistics = RunStatistics()
     error = None
     with ExitStack() as stack:
         caught = stack.enter_context(_signals(stop))
-        stack.enter_context(share(loaded.profile.loop, loaded.path))
-        parts, context = _make_parts(stack, plan, loaded.profile, context, stop)
-        if change is not None:
-            parts = replace(change(parts, context), interlock=parts.interlock)
-        asked = options.episodes or (loaded.profile.episodes if options.footage is None else None)
+        stack.enter_context(share(profile.loop, loaded.path))
+        roles, context = _create_roles(stack, plan, context, stop)
+        detector = dict(roles.detector.describe()) if isinstance(roles.detector, Described) else {}
+        roles = applied(middleware, roles, context)
+        asked = options.episodes or (profile.episodes if options.footage is None else None)
         if asked and context.environment is None:
             raise UserError(
                 f"{loaded.path}: episodes (--episodes) are those of a game that the agent runs, and the capture "
-                f'"{plan.capture.maker.name}" has none; use duration_s (--duration)'
+                f'"{plan.roles.capture.name}" has none; use duration_s (--duration)'
             )
         if not plan.lock_step:
-            stack.callback(Watchdog(parts.interlock, loaded.profile.safety.watchdog_ms).close)
+            stack.callback(Watchdog(roles.interlock, profile.safety.watchdog_ms).close)
         try:
-            with _no_collections(), watch(tally) if plan.lock_step else nullcontext():
-                duration_s = options.duration_s or loaded.profile.duration_s
-                patience_s = loaded.profile.safety.watchdog_ms / 1e3
-                run(parts, tally, stop, plan.lock_step, duration_s, patience_s, loaded.profile.loop.max_fps)
+            with _no_collections(), watch(statistics) if plan.lock_step else nullcontext():
+                duration_s = options.duration_s or profile.duration_s
+                patience_s = profile.safety.watchdog_ms / 1e3
+                run(roles, statistics, stop, plan.lock_step, duration_s, patience_s, profile.loop.max_fps)
         except Exception as raised:
             error = raised
             stop.set("an error")
         finally:
             caught.ending = True
-            parts.interlock.disarm()
+            roles.interlock.disarm()
+    environment = context.environment
     return Result(
         profile=loaded.name,
         mode=plan.mode,
-        tally=tally,
+        statistics=statistics,
         names=context.names,
-        actions=parts.interlock.actions,
-        vetoes=parts.interlock.vetoes,
-        veto_reasons=parts.interlock.reasons,
-        watchdog_trips=parts.interlock.trips,
-        observer_drops=parts.observers.dropped,
-        observer_failures=parts.observers.failed,
-        episodes=list(context.environment.episodes) if context.environment is not None else [],
+        actions=roles.interlock.actions,
+        vetoes=roles.interlock.vetoes,
+        veto_reasons=roles.interlock.reasons,
+        watchdog_trips=roles.interlock.trips,
+        observer_drops=roles.observers.dropped,
+        observer_failures=roles.observers.failed,
+        episodes=list(environment.episodes) if environment is not None else [],
+        measures=environment.measures if environment is not None else (),
         ended=_ended(stop, context),
         signal=caught.numbers[0] if caught.numbers else 0,
         setup={"seed": context.seed, **plan.described()},
+        path=loaded.path,
+        detector=detector,
         error=error,
     )
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """Which plugin fills each role of a run, the command line's wishes included."""
-
-    capture: Choice
-    detector: Choice
-    selection: Choice
-    actuation: Choice
-    guards: tuple[Choice, ...]
-    observers: tuple[Choice, ...]
-    reaches_desktop: bool
-    absolute: bool
-    """Whether the profile's actuation is; a dry run writes down what that one would do."""
-    lock_step: bool
-
-    @property
-    def mode(self) -> str:
-        """What reports call it: a run that moves something real, or its own game in real time, is live."""
-        if self.lock_step:
-            return "lock-step"
-        return "live" if self.reaches_desktop or self.actuation.maker.reaches == "own-game" else "dry-run"
-
-    def described(self) -> dict[str, Any]:
-        """Return the plugin and the settings of each role, as JSON has them."""
-
-        def one(choice: Choice) -> dict[str, Any]:
-            return {"plugin": choice.maker.name, **choice.settings.model_dump(mode="json")}
-
-        single = {role: one(getattr(self, role)) for role in ("capture", "detector", "selection", "actuation")}
-        return {**single, "guards": [one(c) for c in self.guards], "observers": [one(c) for c in self.observers]}
-
-
-def _plan(loaded: LoadedProfile, options: Options) -> _Plan:
-    find = loaded.catalogue.with_duty
-    actuation, reaches_desktop = chosen_actuation(loaded, options.live, options.footage is not None)
-    capture = loaded.capture
-    if options.footage is not None:
-        maker = find("capture", "recording")
-        kept = capture.settings.model_dump(exclude={"path"}) if maker == capture.maker else {}
-        capture = choose(loaded.catalogue, maker, "--footage", **kept, path=options.footage.resolve())
-    observers = loaded.observers
-    if options.show and not any("window" in choice.maker.duties for choice in observers):
-        observers = (*observers, choose(loaded.catalogue, find("observer", "window"), "--show"))
-    outputs: tuple[tuple[Duty, str, Path | None], ...] = (
-        ("overlay", "--overlay", options.overlay),
-        ("recorder", "--record", options.record),
-        ("trace", "--trace", options.trace),
-    )
-    for duty, option, path in outputs:
-        if path is not None:
-            made = choose(loaded.catalogue, find("observer", duty), option, path=path.resolve())
-            observers = (*observers, made)
-    return _Plan(
-        capture=capture,
-        detector=loaded.detector,
-        selection=loaded.selection,
-        actuation=actuation,
-        guards=tuple(choice for choice in loaded.guards if _stands(choice.maker, reaches_desktop, options)),
-        observers=observers,
-        reaches_desktop=reaches_desktop,
-        absolute=loaded.actuation.maker.absolute,
-        lock_step=loaded.profile.mode == "lock-step" or options.footage is not None,
+def _context(loaded: LoadedProfile, options: Options, plan: Plan, stop: StopFlag) -> Context:
+    """Return what is known before anything is created."""
+    profile = loaded.profile
+    calibration = profile.calibration
+    history = CommandHistory(calibration.delay_ns)
+    return Context(
+        folder=loaded.path.resolve().parent,
+        seed=profile.seed if options.seed is None else options.seed,
+        live=plan.reaches_desktop,
+        lock_step=plan.lock_step,
+        panic=stop.set,  # until there is an interlock there is nothing to disarm
+        crosshair=profile.crosshair,
+        profile=loaded.path.resolve(),
+        episodes=options.episodes or profile.episodes,
+        moves=plan.moves,
+        absolute=plan.absolute,
+        calibration=calibration,
+        history=history,
+        view=View(history, calibration.focal_px if calibration.calibrated and not plan.absolute else None),
     )
 
 
-def _stands(guard: Maker, reaches_desktop: bool, options: Options) -> bool:
-    """Tell whether a guard has a part in this run: none looks at a desktop that recorded frames are not of."""
-    if options.footage is not None and "desktop" in guard.duties:
-        return False
-    return reaches_desktop or not guard.live_only
-
-
-def _make_parts(
-    stack: ExitStack, plan: _Plan, profile: Profile, context: Context, stop: StopFlag
-) -> tuple[Parts, Context]:
-    """Make what fills each role, in the order in which one may need another; return the last context too."""
-    capture = _make(stack, "capture", plan.capture, context)
+def _create_roles(stack: ExitStack, plan: Plan, context: Context, stop: StopFlag) -> tuple[ActiveRoles, Context]:
+    """Create what fills each role, in the order in which one may need another; return the last context too."""
+    roles = plan.roles
+    capture = _create(stack, roles.capture, context)
     context = replace(context, environment=capture if isinstance(capture, Environment) else None)
-    detector = _make(stack, "detector", plan.detector, context)
-    context = replace(context, names=tuple(detector.names))
-    selection = _make(stack, "selection", plan.selection, context)
-    interlock = Interlock(_make(stack, "actuation", plan.actuation, context), stop)
+    detector = _create(stack, roles.detector, context)
+    context = replace(context, names=check_names(_label(roles.detector), detector.names))
+    selection = _create(stack, roles.selection, context)
+    controller = _create(stack, roles.controller, context)
+    interlock = Interlock(_create(stack, roles.actuation, context), stop)
     stack.callback(interlock.disarm)
     context = replace(context, panic=interlock.panic)
-    interlock.guarded_by([(choice.maker.name, _make(stack, "guard", choice, context)) for choice in plan.guards])
+    interlock.guarded_by([(choice.name, _create(stack, choice, context)) for choice in roles.guards])
     observers = ObserverQueue(
-        [(choice.maker.name, _make(stack, "observer", choice, context)) for choice in plan.observers],
-        wants_pixels=any(choice.maker.wants_pixels for choice in plan.observers),
+        [(choice.name, _create(stack, choice, context)) for choice in roles.observers],
+        wants_pixels=any(choice.factory.wants_pixels for choice in roles.observers),
         wait=plan.lock_step,
     )
     stack.callback(observers.close)
-    controller = AimController(profile.aim, plan.absolute, context.view.motions, context.names)
-    return Parts(capture, detector, selection, controller, interlock, observers, context.moves), context
+    labels = {role: _label(choice) for role, choice in roles.items() if role not in ("guard", "observer")}
+    return (
+        ActiveRoles(
+            capture,
+            detector,
+            selection,
+            controller,
+            interlock,
+            observers,
+            context.history,
+            Border({str(role): label for role, label in labels.items()}, context.names),
+            context.calibration.per_count,
+            context.moves,
+        ),
+        context,
+    )
 
 
 def _ended(stop: StopFlag, context: Context) -> str:
@@ -272,10 +218,10 @@ def check_all(choices: Iterable[Choice], context: Context) -> None:
     """
     problems = []
     for choice in choices:
-        if choice.maker.check is not None:
+        if choice.factory.check is not None:
             try:
                 with _named(choice):
-                    choice.maker.check(choice.settings, context)
+                    choice.factory.check(choice.settings, context)
             except UserError as error:
                 problems.append(str(error))
     if problems:
@@ -283,13 +229,42 @@ def check_all(choices: Iterable[Choice], context: Context) -> None:
 
 
 def prepare(choice: Choice, context: Context) -> None:
-    """Let a plugin do what may take long before it is made.
+    """Let a plugin do what may take long before it is created.
 
     :raises UserError: it cannot be done.
     """
-    if choice.maker.prepare is not None:
+    if choice.factory.prepare is not None:
         with _named(choice):
-            choice.maker.prepare(choice.settings, context, lambda text: print(text, file=sys.stderr))
+            choice.factory.prepare(choice.settings, context)
+
+
+def create(choice: Choice, context: Context) -> Any:
+    """Create a role's object outside a run.
+
+    :raises UserError: it cannot be created, or is not what its role needs.
+    """
+    with _named(choice):
+        created = choice.factory.create(choice.settings, context)
+        missing = [name for name in choice.factory.methods if not hasattr(created, name)]
+        if missing:
+            raise UserError(
+                f'the plugin "{choice.name}" created a {type(created).__name__} without {" and ".join(missing)}; '
+                f"the role {choice.factory.role} needs {', '.join(choice.factory.methods)}"
+            )
+    return created
+
+
+def _create(stack: ExitStack, choice: Choice, context: Context) -> Any:
+    created = create(choice, context)
+    close = getattr(created, "close", None)
+    if callable(close):
+        stack.callback(_close, choice, close)
+    return created
+
+
+def _label(choice: Choice) -> str:
+    """Return what messages call a role's plugin."""
+    return f'{choice.where}: the {choice.factory.role} "{choice.name}"'
 
 
 @contextmanager
@@ -300,22 +275,7 @@ def _named(choice: Choice) -> Iterator[None]:
     except UserError as error:
         raise UserError(f"{choice.where}: {error}") from error
     except Exception as error:
-        raise UserError(f'{choice.where}: the plugin "{choice.maker.name}" cannot be made: {said(error)}') from error
-
-
-def _make(stack: ExitStack, role: Role, choice: Choice, context: Context) -> Any:
-    with _named(choice):
-        made = choice.maker.make(choice.settings, context)
-        lacking = [name for name in NEEDED[role] if not hasattr(made, name)]
-        if lacking:
-            raise UserError(
-                f'the plugin "{choice.maker.name}" made a {type(made).__name__} without {" and ".join(lacking)}; '
-                f"the role {role} needs {', '.join(NEEDED[role])}"
-            )
-    close = getattr(made, "close", None)
-    if callable(close):
-        stack.callback(_close, choice, close)
-    return made
+        raise UserError(f'{choice.where}: the plugin "{choice.name}" cannot be created: {summary(error)}') from error
 
 
 def _close(choice: Choice, close: Callable[[], None]) -> None:
@@ -323,7 +283,7 @@ def _close(choice: Choice, close: Callable[[], None]) -> None:
     try:
         close()
     except Exception as error:
-        print(f'{choice.where}: the plugin "{choice.maker.name}" failed to close: {said(error)}', file=sys.stderr)
+        log.error('%s: the plugin "%s" failed to close: %s', choice.where, choice.name, summary(error))
 
 
 @dataclass
@@ -360,7 +320,7 @@ def _signals(stop: StopFlag) -> Iterator[Signals]:
 
 @contextmanager
 def _no_collections() -> Iterator[None]:
-    """Keep the garbage collector from walking everything that was made before the loop."""
+    """Keep the garbage collector from walking everything that was created before the loop."""
     gc.collect()
     gc.freeze()
     try:

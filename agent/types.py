@@ -15,6 +15,17 @@ LEFT, RIGHT, MIDDLE = 1, 2, 4
 BUTTON_NAMES = {LEFT: "left", RIGHT: "right", MIDDLE: "middle"}
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an action: whether it passed the interlock, and whether what the capture shows moved by it.
+
+    In a dry run an action is sent, and nothing moves.
+    """
+
+    sent: bool
+    moved: bool
+
+
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Frame:
     """One picture of the region, and when each stage of its way through the loop ended.
@@ -32,10 +43,10 @@ class Frame:
     """Left and top of the region on the screen, pixels."""
     episode: int = 0
     at_ns: int = 0
-    """When the picture was, on the clock of the run: real where the run is, the game's or the recording's in lock-step.
-    What decides by time goes by this, so that it decides the same again. By default when the grab began."""
-    recorded_sent: bool | None = None
-    """In a recording, whether the action was carried out then; None elsewhere."""
+    """When the picture was, nanoseconds on the clock of the run: real where the run is, the game's or the recording's
+    in lock-step. What decides by time goes by this, so that it decides the same again. By default, the grab's begin."""
+    recorded: Outcome | None = None
+    """In a recording, what became of the frame's action then; None elsewhere."""
     taken_ns: int = 0
     """When the loop took the frame up; what lies between grabbed and taken is waiting."""
     preprocessed_ns: int = 0
@@ -140,28 +151,41 @@ class Action:
 IDLE = Action()
 
 
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One score that an environment keeps of an episode.
+
+    :param name: its key in reports, the unit included where it has one.
+    :param description: what it counts.
+    :param in_run: whether the table of a run shows it.
+    :param in_arena: whether the arena's tables show it, as a mean over episodes.
+    """
+
+    name: str
+    description: str
+    in_run: bool = True
+    in_arena: bool = True
+
+
 @dataclass(slots=True)
 class Episode:
-    """How one episode of an environment went. `tics` are the environment's steps (Doom: 1/35 s).
+    """How one episode of an environment went: its scores, by the names of the environment's measures.
 
-    `hits` are shots that hit something to be shot; `first_hit_tic` is when the first did, None when none.
+    A score is None where there is nothing to count or divide by.
     """
 
     scenario: str
     seed: int
-    kills: int = 0
-    shots: int = 0
-    tics: int = 0
-    hits: int = 0
-    first_hit_tic: int | None = None
+    scores: dict[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class FrameEvent:
     """What happened to one frame, as observers get it, after the fact.
 
-    `pixels` is a copy of the frame's picture where an observer asked for it, else None. `sent` says
-    whether the action reached the actuation; `veto` is the guard's name and reason when it did not.
+    `pixels` is a copy of the frame's picture where an observer asked for it, else None. `sent` says whether the action
+    was carried out, `moved` whether what the capture shows moves by it (see `Outcome`); `veto` is the guard's name and
+    reason where one held it back.
     """
 
     frame: Frame
@@ -169,5 +193,6 @@ class FrameEvent:
     target: Target | None
     action: Action
     sent: bool
+    moved: bool
     veto: tuple[str, str] | None = None
     pixels: NDArray[np.uint8] | None = field(default=None, repr=False)

@@ -24,12 +24,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.hookspecs import Context
+from agent.context import Context
 from agent.types import Frame
 from benchmarks.screen import Screen
 from engine.darknet import Network, read_cfg, read_weights
+from engine.keras_network import build
 from engine.models import find
-from engine.network import build
 from evaluation.window import own_display
 from plugins.capture.mss import MssCapture
 from plugins.capture.mss import Settings as MssSettings
@@ -101,11 +101,11 @@ def main() -> None:
     model = build(network, read_weights(files.weights, network))
     folder = Path.cwd()
     context = Context(folder=folder, seed=0, live=False, lock_step=False, panic=lambda reason: None)
-    maker: Any = reticle_detector()
-    settings = maker.settings(
+    factory: Any = reticle_detector()
+    settings = factory.settings(
         model=options.model, engine="openvino", precision=options.precision, size=options.size, confidence=CONFIDENCE
     )
-    detector = maker.make(settings, context)
+    detector = factory.create(settings, context)
     theirs, ours, alone, rest = [], [], [], []
     with own_display():
         screen = Screen(sorted(options.pictures.glob("*.jpg"))[:20])

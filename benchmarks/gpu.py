@@ -2,7 +2,7 @@
 
 `uv run --extra onnx-gpu -m benchmarks.gpu CFG_FOLDER [--out FILE.json]` times yolov4-tiny and yolov4 at 416 and 608 in
 fp16, with random weights where there are no others, since time does not depend on them. "Alone" is the network without
-front and back, its input and outputs left on the card, as a CUDA graph. The three of a row are timed in turn.
+pre- and post-processing, its input and outputs left on the card, as a CUDA graph. The three of a row are timed in turn.
 """
 
 from __future__ import annotations
@@ -10,12 +10,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("KERAS_BACKEND", "openvino")
 
 with contextlib.suppress(ImportError):
     import torch  # noqa: F401  # where it is, ONNX Runtime finds CUDA's libraries by it
@@ -26,10 +23,10 @@ import onnxruntime
 from engine.boxes import Decoder
 from engine.cuda import Buffer, checked, runtime
 from engine.darknet import random_weights, read_cfg
-from engine.engine import Ends, Model
-from engine.graphs import graph, with_ends
-from engine.onnx_ends import Front
-from engine.onnx_engine import OnnxEngine, make, provider_options
+from engine.engine import GraphStages, Model
+from engine.graphs import graph, with_stages
+from engine.onnx_preprocess import Preprocess
+from engine.runtimes.onnx import RUNTIME, OnnxEngine, provider_options
 
 RUNS = 300
 BURST = 10
@@ -60,16 +57,16 @@ def measure(model: Model, precision: Any) -> dict[str, Any]:
     network = model.network
     pixels = np.random.default_rng(0).integers(0, 255, (network.height, network.width, 3), np.uint8)
     proto = graph(model, precision)
-    alone = _alone(with_ends(proto, model, Ends()), precision)
+    alone = _alone(with_stages(proto, model, GraphStages()), precision)
     stages: dict[str, Any] = {"alone": alone, "pixels": _pixels(pixels)}
     ends = {
-        "front+back": Ends(Front(network.height, network.width), True),
-        "front": Ends(Front(network.height, network.width), False),
-        "host": Ends(),
+        "graph": GraphStages(Preprocess(network.height, network.width), True),
+        "preprocess": GraphStages(Preprocess(network.height, network.width), False),
+        "host": GraphStages(),
     }
     decoder = Decoder(network, 0.25, 0.45)
     for name, wanted in ends.items():
-        engine = make(model, precision, wanted, "cuda")
+        engine: Any = RUNTIME.load(model, precision, wanted, "cuda")
         stages[name] = _whole(engine, decoder, pixels)
         stages[f"{name}, engine"] = engine.infer
     times: dict[str, list[float]] = {name: [] for name in stages}
@@ -85,7 +82,7 @@ def measure(model: Model, precision: Any) -> dict[str, Any]:
     return {
         "p50_ms": p50,
         "p99_ms": p99,
-        "whole_over_alone": round(min(p50["front+back"], p50["front"]) / p50["alone"], 3),
+        "whole_over_alone": round(min(p50["graph"], p50["preprocess"]) / p50["alone"], 3),
     }
 
 

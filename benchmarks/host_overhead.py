@@ -17,12 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from agent.aim import AimController, AimSettings
-from agent.hookspecs import Context
-from agent.loop import Parts, Tally, run
+from agent.border import Border
+from agent.calibration import Calibration
+from agent.context import Context
+from agent.history import CommandHistory
+from agent.interlock import Interlock, StopFlag
+from agent.loop import ActiveRoles, run
 from agent.observers import ObserverQueue
-from agent.safety import Interlock, StopFlag
+from agent.statistics import RunStatistics
 from agent.types import Action, Detections, Frame
+from plugins.controller.proportional import ProportionalController
+from plugins.controller.proportional import Settings as AimSettings
 from plugins.guard.rate import RateGuard
 from plugins.guard.rate import Settings as RateSettings
 from plugins.guard.staleness import Settings as StalenessSettings
@@ -75,33 +80,38 @@ class Hand:
 def measure(frames: int) -> dict[str, Any]:
     """Return the latencies of one run."""
     stop = StopFlag()
-    context = Context(folder=Path(), seed=0, live=False, lock_step=True, panic=stop.set, names=("thing",))
+    calibration = Calibration(fov_deg=90, degrees_per_count=0.13)
+    context = Context(
+        folder=Path(), seed=0, live=False, lock_step=True, panic=stop.set, names=("thing",), calibration=calibration
+    )
     interlock = Interlock(Hand(), stop)
     limits = RateSettings(max_counts_per_s=10**9, max_clicks_per_s=10**6)
     interlock.guarded_by(
         [("staleness", StalenessGuard(StalenessSettings(), context)), ("rate", RateGuard(limits, context))]
     )
-    aim = AimSettings(fov_deg=90, degrees_per_count=0.13, fire="tap")
-    parts = Parts(
+    roles = ActiveRoles(
         MemoryCapture(frames),
         InstantDetector(),
         NearestSelection(NearestSettings(), context),
-        AimController(aim),
+        ProportionalController(AimSettings(fire="tap"), context),
         interlock,
         ObserverQueue([], wants_pixels=False, wait=False),
+        CommandHistory(),
+        Border({role: role for role in ("capture", "detector", "selection", "controller")}, ("thing",)),
+        calibration.per_count,
     )
-    tally = Tally()
+    statistics = RunStatistics()
     gc.collect()
     gc.freeze()
-    run(parts, tally, stop, lock_step=True, duration_s=None)
-    seconds = (tally.ended_ns - tally.started_ns) / 1e9
+    run(roles, statistics, stop, lock_step=True, duration_s=None)
+    seconds = (statistics.ended_ns - statistics.started_ns) / 1e9
     return {
-        "frames": tally.frames,
+        "frames": statistics.frames,
         "actions": interlock.actions,
-        "whole_loop_us": round(seconds / tally.frames * 1e6, 2),
-        "frame_to_action_ms": tally.end_to_end.summary_ms(),
-        "select_ms": tally.stages["select"].summary_ms(),
-        "act_ms": tally.stages["act"].summary_ms(),
+        "whole_loop_us": round(seconds / statistics.frames * 1e6, 2),
+        "frame_to_action_ms": statistics.end_to_end.summary_ms(),
+        "select_ms": statistics.stages["select"].summary_ms(),
+        "act_ms": statistics.stages["act"].summary_ms(),
     }
 
 

@@ -18,11 +18,10 @@ import numpy as np
 from conversion.calibration import calibrate
 from conversion.convert import Int8, Material
 from conversion.pictures import find
-from conversion.quantization import FORMS
+from conversion.quantization import SCHEMES
 from conversion.tuning import executor
 from engine.coco import COCO_NAMES
 from engine.darknet import read_cfg, read_weights
-from engine.network import build
 from engine.onnx_graph import to_onnx
 from evaluation.agreement import score
 from evaluation.datasets import read
@@ -47,14 +46,14 @@ def main() -> None:
         for name in args.names:
             for size in args.sizes:
                 network = read_cfg(args.data / "cfg" / f"{name}.cfg", (size, size))
-                model = to_onnx(build(network, read_weights(args.data / "weights" / f"{name}.weights", network)))
+                model = to_onnx(network, read_weights(args.data / "weights" / f"{name}.weights", network))
                 for source, path in sources.items():
                     pictures = find(path)
-                    counted = calibrate(model, pictures, "stretch", lambda done, total: None, anything=True)
+                    counted = calibrate(model, pictures, "stretch", allow_unfit=True)
                     material = Material(model, counted, pictures, "stretch")
                     for method in METHODS:
                         row: dict[str, Any] = {"model": name, "size": size, "calibrated_on": source, "method": method}
-                        for form in FORMS:
+                        for form in SCHEMES:
                             engine = executor(material.quantized(form, Int8(method)), form)
                             row[form] = round(score(engine, network, "stretch", truth), 2)
                         rows.append(row)

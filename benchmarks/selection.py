@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from agent.aim import AimController, AimSettings
+from agent.calibration import Calibration
+from agent.context import outside_a_run
 from agent.discovery import discover
-from agent.hookspecs import Context
-from agent.motion import View
+from agent.history import CommandHistory, View
 from agent.types import Detections, Frame
 
 KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -34,23 +35,26 @@ FRAMES, WARM_UP = 400, 50
 
 def measure(name: str, settings: dict[str, Any], count: int) -> dict[str, Any]:
     """Return the time of selection and control of a frame with `count` detections, ms."""
-    aim = AimSettings(method="predictive", fov_deg=90, degrees_per_count=0.13, fire="tap")
-    view = View(aim.motions(), aim.focal_px)
-    context = Context(Path(), 0, live=False, lock_step=True, panic=lambda reason: None, names=("thing",), view=view)
-    maker = discover().offers["selection"][name].maker
-    selection = maker.make(maker.settings(**settings), context)
-    controller = AimController(aim, motions=view.motions)
-    rng, focal = np.random.default_rng(0), aim.focal_px(640)
+    calibration, history = Calibration(fov_deg=90, degrees_per_count=0.13), CommandHistory()
+    view = View(history, calibration.focal_px)
+    context = replace(outside_a_run(Path()), names=("thing",), calibration=calibration, history=history, view=view)
+    catalogue = discover()
+    factory, predictive = catalogue.find("selection", name), catalogue.find("controller", "predictive")
+    selection = factory.create(factory.settings(**settings), context)
+    controller = predictive.create(predictive.settings(fire="tap"), context)
+    rng, focal = np.random.default_rng(0), calibration.focal_px(640)
     pixels = np.zeros((480, 640, 3), np.uint8)
     corners, taken = rng.uniform(0, 400, (count, 2)), []
     for i in range(FRAMES):
-        turned = focal * np.radians(view.motions.view)  # the picture follows the hand
+        turned = focal * np.radians(history.view)  # the picture follows the hand
         low = corners + rng.normal(0, 1, (count, 2)) - turned
         boxes = np.concatenate((low, low + 40), axis=1).astype(np.float32)
         found = Detections(boxes, np.full(count, 0.8, np.float32), np.zeros(count, np.int32))
         frame = Frame(pixels, i, (i + 1) * 16_666_667, (i + 1) * 16_666_667)
         start = time.perf_counter_ns()
-        controller.act(selection.select(found, frame), frame)
+        action = controller.decide(selection.select(found, frame), frame)
+        history.add(frame.at_ns, action.dx * 0.13, action.dy * 0.13)
+        controller.sent(action, frame)
         taken.append(time.perf_counter_ns() - start)
     p50, p99 = np.percentile(taken[WARM_UP:], (50, 99)) / 1e6
     kind = settings.get("method", name)

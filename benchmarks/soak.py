@@ -19,17 +19,18 @@ from typing import Annotated, Any
 import psutil
 import typer
 import yaml
-from rich.console import Console
 
-from agent.hookspecs import Context
-from agent.loop import Parts
+from agent.context import Context
+from agent.latency_histogram import Histogram
+from agent.loop import ActiveRoles
+from agent.plan import Options
 from agent.profile import load_profile
 from agent.report import as_json
-from agent.report import show as show_report
-from agent.session import Options, play
-from agent.timing import Histogram
+from agent.session import play
 from agent.types import Action, Frame, Target
 from benchmarks.screen import Screen
+from cli.console import out
+from cli.report import show_report
 from evaluation.window import own_display
 
 MAX_AGE_MS = 100
@@ -45,11 +46,15 @@ class Timed:
         self._inner = inner
         self.minutes: list[Histogram] = []
         self._started_ns = time.perf_counter_ns()
-        self.vetoed = inner.vetoed
+        self.sent = inner.sent
 
-    def act(self, target: Target | None, frame: Frame) -> Action:
-        """Return what the real one does."""
-        action: Action = self._inner.act(target, frame)
+    def begin(self, episode: int) -> None:
+        """Let the real one begin."""
+        self._inner.begin(episode)
+
+    def decide(self, target: Target | None, frame: Frame) -> Action:
+        """Return what the real one decides."""
+        action: Action = self._inner.decide(target, frame)
         now = time.perf_counter_ns()
         minute = (now - self._started_ns) // 60_000_000_000
         while len(self.minutes) <= minute:
@@ -83,10 +88,10 @@ def main(
     memory: list[tuple[float, float]] = []
     over = threading.Event()
 
-    def watched(parts: Parts, context: Context) -> Parts:
+    def watched(roles: ActiveRoles, context: Context) -> ActiveRoles:
         del context
-        timed.append(Timed(parts.controller))
-        return replace(parts, controller=timed[0])
+        timed.append(Timed(roles.controller))
+        return replace(roles, controller=timed[0])
 
     def sample() -> None:
         process, began = psutil.Process(), time.monotonic()
@@ -101,7 +106,7 @@ def main(
         time.sleep(2)
         sampling = threading.Thread(target=sample, daemon=True)
         sampling.start()
-        result = play(load_profile(path, []), Options(duration_s=minutes * 60), change=watched)
+        result = play(load_profile(path, []), Options(duration_s=minutes * 60), middleware=[watched])
         over.set()
         sampling.join()
         showing.terminate()
@@ -130,7 +135,7 @@ def main(
     }
     for row in rows:
         print("minute {minute:2}  {frames:6} frames  p50 {p50_ms:.2f} ms  p99 {p99_ms:.2f} ms".format(**row))
-    show_report(result, Console())
+    show_report(report, out)
     print(json.dumps(figures, indent=1))
     if json_file is not None:
         json_file.write_text(json.dumps({"rows": rows, **figures, "report": report}, indent=1) + "\n")
@@ -142,7 +147,7 @@ def _profile(model: str, engine: str, precision: str, folder: Path) -> dict[str,
         "capture": {"plugin": "mss", "width": SIDE, "height": SIDE, "max_fps": None},
         "detector": {"plugin": "yolo", "model": model, "engine": engine, "precision": precision, "size": SIDE},
         "selection": {"plugin": "best"},
-        "aim": {"gain": 0.3},
+        "aim": {"plugin": "proportional", "gain": 0.3},
         "actuation": {"plugin": "dry-run", "path": str(folder / "actions.jsonl")},
         "guards": [{"plugin": "staleness", "max_age_ms": MAX_AGE_MS}],
     }

@@ -18,9 +18,9 @@ from typing import Any
 import filelock
 import yaml
 
+from core.errors import UserError
+from core.files import sha256, write_atomically
 from engine.darknet import Network, read_cfg, read_weights
-from engine.errors import ModelError
-from engine.files import sha256, write
 from engine.models import ModelFiles, class_names
 
 BASE = ("network.cfg", "network.weights")
@@ -29,30 +29,30 @@ BASE = ("network.cfg", "network.weights")
 def check_out(out: Path) -> None:
     """Refuse a folder that is there and is no bundle.
 
-    :raises ModelError: it is so.
+    :raises UserError: it is so.
     """
     if out.exists() and not (out / "model.yaml").is_file():
-        raise ModelError(f"{out}: this exists and is no bundle; choose another --out")
+        raise UserError(f"{out}: this exists and is no bundle; choose another folder")
 
 
 def make_bundle(files: ModelFiles, out: Path, source: str = "") -> Path:
     """Copy Darknet files into a bundle, after checking that they belong together.
 
     :param out: the bundle's folder; one that is there already is replaced when the new one is complete.
-    :param source: where the files came from, for the bundle's card.
-    :raises ModelError: a file is missing or wrong, or `out` cannot be written.
+    :param source: where the files came from, for the bundle's manifest.
+    :raises UserError: a file is missing or wrong, or `out` cannot be written.
     """
-    with Workshop(files, out, source) as shop:
-        return shop.finish()
+    with BundleBuilder(files, out, source) as builder:
+        return builder.finish()
 
 
-class Workshop:
+class BundleBuilder:
     """A bundle in the making.
 
     Files of the bundle at `out`, or of an interrupted conversion, are taken over where they were made of the same cfg,
     weights and size. One conversion works on a bundle at a time; leaving the `with` lets the next one in.
 
-    :raises ModelError: the files do not belong together, nothing can be written beside `out`, or another conversion is
+    :raises UserError: the files do not belong together, nothing can be written beside `out`, or another conversion is
         at work on it.
     """
 
@@ -63,11 +63,11 @@ class Workshop:
         check_out(out)
         self.out = out = out.resolve()  # through a link, to the folder that is to be replaced
         if Path.cwd().is_relative_to(out):
-            raise ModelError(f"{out}: the bundle is replaced as a whole; start from outside of its folder")
+            raise UserError(f"{out}: the bundle is replaced as a whole; start from outside of its folder")
         self._lock = _lock(out)
         self.folder = out.parent / f".{out.name}.part"
         base = {name: sha256(path) for name, path in zip(BASE, (files.cfg, files.weights), strict=True)}
-        self._card: dict[str, Any] = {
+        self._manifest: dict[str, Any] = {
             "names": list(names),
             "size": [self.network.width, self.network.height],
             "anchors": [[list(anchor) for anchor in head.anchors] for head in self.network.heads],
@@ -81,7 +81,7 @@ class Workshop:
             self._lock.release()
             raise
 
-    def __enter__(self) -> Workshop:
+    def __enter__(self) -> BundleBuilder:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -99,7 +99,7 @@ class Workshop:
             for name, path in zip(BASE, (files.cfg, files.weights), strict=True):
                 if not (self.folder / name).is_file():
                     shutil.copyfile(path, self.folder / name)
-            self._write_card()
+            self._write_manifest()
 
     def digest(self, *parts: object) -> str:
         """Return a digest of what a step is made from."""
@@ -107,23 +107,23 @@ class Workshop:
 
     def hash_of(self, name: str) -> str:
         """Return what a finished file hashes to."""
-        return str(self._card["sha256"][name])
+        return str(self._manifest["sha256"][name])
 
     def has(self, name: str, made_from: str | None = None) -> bool:
         """Say whether a file is finished, and was made from just this."""
-        steps = self._card["steps"]
+        steps = self._manifest["steps"]
         return name in steps and (made_from is None or steps[name] == made_from) and (self.folder / name).is_file()
 
     def step(self, name: str, made_from: str, make: Callable[[], bytes]) -> Path:
         """Make a file of the bundle, unless it is there already and was made from the same.
 
-        :raises ModelError: what `make` raises, or the file cannot be written.
+        :raises UserError: what `make` raises, or the file cannot be written.
         """
         path = self.folder / name
         if not self.has(name, made_from):
             content = make()
             with self._writing():
-                write(path, content)
+                write_atomically(path, content)
                 self._add(name, made_from)
         return path
 
@@ -131,7 +131,7 @@ class Workshop:
         """Make a folder of the bundle, as `step` makes a file; `make` fills it."""
         path = self.folder / name
         marker = f"{name}/"
-        if self._card["steps"].get(marker) == made_from and path.is_dir():
+        if self._manifest["steps"].get(marker) == made_from and path.is_dir():
             return path
         temporary = self.folder / f".{name}"
         shutil.rmtree(temporary, ignore_errors=True)
@@ -141,22 +141,22 @@ class Workshop:
             temporary.rename(path)
             for file in sorted(path.rglob("*")):
                 if file.is_file():
-                    self._card["sha256"][file.relative_to(self.folder).as_posix()] = sha256(file)
-            self._card["steps"][marker] = made_from
-            self._write_card()
+                    self._manifest["sha256"][file.relative_to(self.folder).as_posix()] = sha256(file)
+            self._manifest["steps"][marker] = made_from
+            self._write_manifest()
         return path
 
     def note(self, key: str, value: Any) -> None:
-        """Write something down in the bundle's card."""
-        self._card[key] = value
+        """Write something down in the bundle's manifest."""
+        self._manifest[key] = value
         with self._writing():
-            self._write_card()
+            self._write_manifest()
 
     def finish(self) -> Path:
         """Put the bundle in its place and return it."""
         old = self.out.parent / f".{self.out.name}.old"
         with self._writing():
-            _keep_only(self.folder, set(self._card["sha256"]))
+            _keep_only(self.folder, set(self._manifest["sha256"]))
             shutil.rmtree(old, ignore_errors=True)
             if self.out.exists():
                 self.out.rename(old)
@@ -170,13 +170,13 @@ class Workshop:
         return self.out
 
     def _add(self, name: str, made_from: str) -> None:
-        self._card["sha256"][name] = sha256(self.folder / name)
-        self._card["steps"][name] = made_from
-        self._write_card()
+        self._manifest["sha256"][name] = sha256(self.folder / name)
+        self._manifest["steps"][name] = made_from
+        self._write_manifest()
 
-    def _write_card(self) -> None:
-        text = yaml.safe_dump(self._card, sort_keys=False, allow_unicode=True, default_flow_style=None)
-        write(self.folder / "model.yaml", text.encode())
+    def _write_manifest(self) -> None:
+        text = yaml.safe_dump(self._manifest, sort_keys=False, allow_unicode=True, default_flow_style=None)
+        write_atomically(self.folder / "model.yaml", text.encode())
 
     def _take_over(self, folder: Path, named: bool, move: bool) -> bool:
         """Take the finished files of a bundle made of the same; say whether it was one.
@@ -184,10 +184,10 @@ class Workshop:
         :param named: whether the source of the new bundle has a name of its own.
         """
         try:
-            card = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
-            hashes, steps = dict(card["sha256"]), dict(card.get("steps") or {})
-            same = card["size"] == self._card["size"] and card["names"] == self._card["names"]
-            same = same and all(hashes[name] == self._card["sha256"][name] for name in BASE)
+            manifest = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
+            hashes, steps = dict(manifest["sha256"]), dict(manifest.get("steps") or {})
+            same = manifest["size"] == self._manifest["size"] and manifest["names"] == self._manifest["names"]
+            same = same and all(hashes[name] == self._manifest["sha256"][name] for name in BASE)
         except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
             return False
         if not same:
@@ -197,20 +197,20 @@ class Workshop:
         broken = {name.partition("/")[0] for name in hashes if "/" in name and name not in kept}
         kept = {name for name in kept if name.partition("/")[0] not in broken}
         if not named:
-            self._card["source"] = card.get("source") or self._card["source"]
+            self._manifest["source"] = manifest.get("source") or self._manifest["source"]
         if move:
             _keep_only(folder, kept)
         else:
             for name in kept:
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 _link(folder / name, self.folder / name)
-        self._card["sha256"] |= {name: hashes[name] for name in kept}
-        self._card["steps"] = {
+        self._manifest["sha256"] |= {name: hashes[name] for name in kept}
+        self._manifest["steps"] = {
             name: step
             for name, step in steps.items()
             if name in kept or (name.endswith("/") and any(file.startswith(name) for file in kept))
         }
-        self._card |= {key: value for key, value in card.items() if key not in self._card}
+        self._manifest |= {key: value for key, value in manifest.items() if key not in self._manifest}
         return True
 
     @contextlib.contextmanager
@@ -218,11 +218,11 @@ class Workshop:
         """Turn a full disk into a sentence, with nothing left behind; the old bundle stays as it is."""
         try:
             yield
-        except (OSError, ModelError) as error:
+        except (OSError, UserError) as error:
             shutil.rmtree(self.folder, ignore_errors=True)
-            if isinstance(error, ModelError):
+            if isinstance(error, UserError):
                 raise
-            raise ModelError(f"{self.out}: the bundle cannot be written: {error.strerror or error}") from error
+            raise UserError(f"{self.out}: the bundle cannot be written: {error.strerror or error}") from error
 
 
 def _lock(out: Path) -> filelock.FileLock:
@@ -232,9 +232,9 @@ def _lock(out: Path) -> filelock.FileLock:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise ModelError(f"{out}: another conversion of this bundle is at work; wait for it to end") from None
+        raise UserError(f"{out}: another conversion of this bundle is at work; wait for it to end") from None
     except OSError as error:
-        raise ModelError(f"{lock.lock_file}: cannot be written: {error.strerror}") from error
+        raise UserError(f"{lock.lock_file}: cannot be written: {error.strerror}") from error
     return lock
 
 

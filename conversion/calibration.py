@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,23 +21,22 @@ from onnx import TensorProto, helper, numpy_helper
 from conversion.histogram import Histogram
 from conversion.pictures import UNFIT_SHARE, Pictures, unfit
 from conversion.quantization import (
-    FORMS,
-    IMAGE,
-    Form,
+    SCHEMES,
     Range,
-    Site,
+    Scheme,
+    TensorGroup,
     asymmetric_codes,
     quantized_weights,
-    sites,
     symmetric_scale,
+    tensor_groups,
 )
 from conversion.thresholds import METHODS, Method, choose
-from engine.errors import ModelError
-from engine.openvino_engine import OpenVinoEngine
-from engine.preprocess import Preprocessor, Resize
-
-Progress = Callable[[int, int], None]
-"""Called with pictures done and pictures in all."""
+from core.errors import UserError
+from core.geometry import Resize
+from core.progress import Progress, silent
+from engine.onnx_graph import IMAGE
+from engine.preprocess import Preprocessor
+from engine.runtimes.openvino import OpenVinoEngine
 
 WHOLE_IMAGE = Range(0.0, 1.0)
 """The image's range is known: uint8 codes from 0 to 1 are the very pixels."""
@@ -47,64 +46,66 @@ WHOLE_IMAGE = Range(0.0, 1.0)
 class Calibration:
     """What was counted, and in what."""
 
-    sites: list[Site]
+    groups: list[TensorGroup]
     histograms: dict[str, Histogram]
     pictures: int = 0
     left_out: list[str] = field(default_factory=list)
     digest: str = ""
     """Of the pictures' pixels."""
 
-    def ranges(self, method: Method, form: Form) -> dict[str, Range]:
-        """Return every site's range by a method."""
+    def ranges(self, method: Method, scheme: Scheme) -> dict[str, Range]:
+        """Return every group's range by a method."""
         chosen = {}
-        for site in self.sites:
-            merged = Histogram.sum([self.histograms[tensor] for tensor in site.observed if tensor != IMAGE])
-            chosen[site.name] = WHOLE_IMAGE if IMAGE in site.tensors else choose(merged, method, form)
+        for group in self.groups:
+            merged = Histogram.sum([self.histograms[tensor] for tensor in group.observed if tensor != IMAGE])
+            chosen[group.name] = WHOLE_IMAGE if IMAGE in group.tensors else choose(merged, method, scheme)
         return chosen
 
     def to_json(self, made_from: Mapping[str, Any]) -> str:
         """Return every threshold and what they were made from, as calibration.json keeps them."""
-        rows: dict[str, Any] = {site.name: {"tensors": site.tensors, "observed": site.observed} for site in self.sites}
-        for form in FORMS:
+        rows: dict[str, Any] = {
+            group.name: {"tensors": group.tensors, "observed": group.observed} for group in self.groups
+        }
+        for scheme in SCHEMES:
             for method in METHODS:
-                for name, span in self.ranges(method, form).items():
-                    rows[name].setdefault(form, {})[method] = [span.low, span.high]
+                for name, span in self.ranges(method, scheme).items():
+                    rows[name].setdefault(scheme, {})[method] = [span.low, span.high]
         made = {**made_from, "pictures": self.pictures, "left_out": self.left_out, "pictures_sha256": self.digest}
-        return json.dumps({"made_from": made, "sites": rows}, indent=1) + "\n"
+        return json.dumps({"made_from": made, "groups": rows}, indent=1) + "\n"
 
 
 def calibrate(
-    model: onnx.ModelProto, pictures: Pictures, resize: Resize, progress: Progress, anything: bool = False
+    model: onnx.ModelProto, pictures: Pictures, resize: Resize, progress: Progress = silent, allow_unfit: bool = False
 ) -> Calibration:
     """Run the float network on pictures and count its activations.
 
-    :param anything: take pictures that show nothing, or noise, all the same: to see what that does.
-    :raises ModelError: a picture cannot be read, or too many of them are unfit.
+    :param allow_unfit: take pictures that show nothing, or noise, all the same: to see what that does.
+    :raises UserError: a picture cannot be read, or too many of them are unfit.
     """
-    found = sites(model)
-    observed = [tensor for site in found for tensor in site.observed if tensor != IMAGE]
+    found = tensor_groups(model)
+    observed = [tensor for group in found for tensor in group.observed if tensor != IMAGE]
     result = Calibration(found, {tensor: Histogram() for tensor in observed})
     digest = hashlib.sha256()
-    for pixels, values in _activations(model, observed, _fit(pictures, result, anything), resize):
+    for pixels, values in _activations(model, observed, _fit(pictures, result, allow_unfit), resize):
         digest.update(pixels.tobytes())
         for tensor, value in values.items():
             result.histograms[tensor].add(value)
         result.pictures += 1
-        progress(result.pictures + len(result.left_out), len(pictures))
+        progress("calibration", result.pictures + len(result.left_out), len(pictures))
     result.digest = digest.hexdigest()
     return result
 
 
-def _fit(pictures: Pictures, result: Calibration, anything: bool) -> Iterator[NDArray[np.uint8]]:
+def _fit(pictures: Pictures, result: Calibration, allow_unfit: bool) -> Iterator[NDArray[np.uint8]]:
     """Yield the pictures that calibration can use; give up when too many cannot."""
     for name, picture in pictures.each():
-        reason = "" if anything else unfit(picture)
+        reason = "" if allow_unfit else unfit(picture)
         if not reason:
             yield picture
             continue
         result.left_out.append(name)
         if len(result.left_out) > UNFIT_SHARE * len(pictures):
-            raise ModelError(
+            raise UserError(
                 f"{pictures.source}: {name} {reason}, as do {len(result.left_out) - 1} before it: thresholds made on "
                 "such pictures cost accuracy; give pictures of the kind that the agent will see"
             )
@@ -129,11 +130,10 @@ def _activations(
 def corrected_biases(
     model: onnx.ModelProto,
     ranges: Mapping[str, Range],
-    form: Form,
+    scheme: Scheme,
     pictures: Pictures,
     resize: Resize,
-    progress: Progress,
-    most: int = 64,
+    limit: int = 64,
 ) -> dict[str, NDArray[np.float32]]:
     """Return biases that make up for the mean error which the codes of weights and inputs bring.
 
@@ -142,17 +142,16 @@ def corrected_biases(
     """
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     tensors = sorted({node.input[0] for node in convolutions} - {IMAGE})
-    spans = {tensor: ranges[site.name] for site in sites(model) for tensor in site.tensors}
+    spans = {tensor: ranges[group.name] for group in tensor_groups(model) for tensor in group.tensors}
     means = dict.fromkeys(tensors, 0.0)
     coded = dict.fromkeys(tensors, 0.0)
     usable = (picture for _, picture in pictures.each() if not unfit(picture))
     done = 0
-    for _, values in _activations(model, tensors, (p for p, _ in zip(usable, range(most), strict=False)), resize):
+    for _, values in _activations(model, tensors, (p for p, _ in zip(usable, range(limit), strict=False)), resize):
         for tensor, value in values.items():
             means[tensor] += value.mean(axis=(1, 2), dtype=np.float64)
-            coded[tensor] += _coded(value, spans[tensor], form).mean(axis=(1, 2), dtype=np.float64)
+            coded[tensor] += _coded(value, spans[tensor], scheme).mean(axis=(1, 2), dtype=np.float64)
         done += 1
-        progress(done, min(most, len(pictures)))
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     biases = {}
     for node in convolutions:
@@ -176,8 +175,8 @@ def _through(kernel: NDArray[Any], mean: Any, node: onnx.NodeProto) -> NDArray[A
     return np.concatenate([weights @ channels for weights, channels in parts])
 
 
-def _coded(value: NDArray[np.float32], span: Range, form: Form) -> NDArray[Any]:
-    if form == "symmetric":
+def _coded(value: NDArray[np.float32], span: Range, scheme: Scheme) -> NDArray[Any]:
+    if scheme == "symmetric":
         scale = symmetric_scale(span)
         return np.clip(np.rint(value / scale), -128, 127) * scale
     scale, zero = asymmetric_codes(span)

@@ -1,4 +1,4 @@
-"""Conversion, step by step: Darknet -> Keras -> ONNX -> calibrated INT8 -> TensorRT or a SavedModel."""
+"""Conversion, step by step: Darknet -> ONNX -> calibrated INT8 -> TensorRT, or Darknet -> Keras -> a SavedModel."""
 
 from __future__ import annotations
 
@@ -14,20 +14,25 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from conversion.bundle import Workshop
+from conversion.bundle import BundleBuilder
 from conversion.calibration import Calibration, calibrate, corrected_biases, source_of
-from conversion.pictures import MOST, Pictures, find
-from conversion.quantization import FORMS, Form, Range, quantize
+from conversion.pictures import LIMIT, Pictures, find
+from conversion.quantization import SCHEMES, Range, Scheme, quantize
 from conversion.tensorrt_build import build
 from conversion.thresholds import Method
-from engine.engine import ENGINES, Precision, check_engine
-from engine.errors import ModelError
-from engine.files import sha256
-from engine.graphs import FILES, read_onnx
-from engine.models import ModelFiles
-from engine.onnx_ends import Front, with_back, with_front
-from engine.onnx_half import in_half
-from engine.preprocess import Resize
+from core.errors import UserError
+from core.files import sha256
+from core.geometry import Resize
+from core.precision import Precision
+from core.progress import Progress
+from engine.darknet import random_weights, read_cfg, read_weights, write_weights
+from engine.engine import check_engine
+from engine.graphs import read_onnx
+from engine.models import GRAPH_FILES, ModelFiles
+from engine.onnx_fp16 import to_fp16
+from engine.onnx_graph import to_onnx
+from engine.onnx_postprocess import with_postprocess
+from engine.onnx_preprocess import Preprocess, with_preprocess
 from engine.tensorrt_engine import engine_name
 
 Target = Literal["openvino", "onnx", "tensorrt", "tensorrt-rtx", "savedmodel"]
@@ -35,10 +40,7 @@ TARGETS: tuple[Target, ...] = get_args(Target)
 GRAPH_VERSION = 1
 """Counts the changes of what the steps make, so that a bundle of an older version is made anew."""
 CALIBRATION = "calibration.json"
-FORM_FILES: dict[Form, str] = {"symmetric": FILES["int8"], "asymmetric": FILES["int8-uint8"]}
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is (0: not known)."""
+SCHEME_FILES: dict[Scheme, str] = {"symmetric": GRAPH_FILES["int8"], "asymmetric": GRAPH_FILES["int8-uint8"]}
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Int8:
     keep: tuple[str, ...] = ()
 
 
-Tuner = Callable[["Material", Form], Int8]
+Tuner = Callable[["Material", Scheme], Int8]
 """Looks for the best way to quantise; see `conversion.tuning`."""
 
 
@@ -62,18 +64,18 @@ class Material:
     calibration: Calibration
     pictures: Pictures
     resize: Resize
-    _biases: dict[tuple[Method, Form], dict[str, NDArray[np.float32]]] = field(default_factory=dict)
+    _biases: dict[tuple[Method, Scheme], dict[str, NDArray[np.float32]]] = field(default_factory=dict)
 
-    def quantized(self, form: Form, how: Int8) -> onnx.ModelProto:
+    def quantized(self, scheme: Scheme, how: Int8) -> onnx.ModelProto:
         """Return the network quantised."""
-        ranges = self.calibration.ranges(how.method, form)
-        biases = self._corrected(how.method, form, ranges) if how.bias_correction else None
-        return quantize(self.model, ranges, form, how.keep, biases)
+        ranges = self.calibration.ranges(how.method, scheme)
+        biases = self._corrected(how.method, scheme, ranges) if how.bias_correction else None
+        return quantize(self.model, ranges, scheme, how.keep, biases)
 
-    def _corrected(self, method: Method, form: Form, ranges: dict[str, Range]) -> dict[str, NDArray[np.float32]]:
-        key = (method, form)
+    def _corrected(self, method: Method, scheme: Scheme, ranges: dict[str, Range]) -> dict[str, NDArray[np.float32]]:
+        key = (method, scheme)
         if key not in self._biases:
-            made = corrected_biases(self.model, ranges, form, self.pictures, self.resize, lambda done, total: None)
+            made = corrected_biases(self.model, ranges, scheme, self.pictures, self.resize)
             self._biases[key] = made
         return self._biases[key]
 
@@ -83,7 +85,8 @@ class Request:
     """What to convert, and to what.
 
     :param calibrate: a folder of images or a video.
-    :param anything: calibrate on pictures that are unfit for it, to see what that does.
+    :param limit: of pictures that calibration looks at.
+    :param allow_unfit: calibrate on pictures that are unfit for it, to see what that does.
     :param tune: looks for the best INT8; None takes `int8` as it is.
     """
 
@@ -92,8 +95,8 @@ class Request:
     precision: Precision = "fp32"
     target: Target | None = None
     calibrate: Path | None = None
-    most: int = MOST
-    anything: bool = False
+    limit: int = LIMIT
+    allow_unfit: bool = False
     int8: Int8 = Int8()
     tune: Tuner | None = None
     max_batch: int = 1
@@ -104,108 +107,107 @@ class Request:
 def convert(request: Request, progress: Progress) -> Path:
     """Make or extend a bundle; return its folder.
 
-    :raises ModelError: a file is missing or wrong, calibration is impossible, the target's tools are not installed, or
+    :raises UserError: a file is missing or wrong, calibration is impossible, the target's tools are not installed, or
         the bundle cannot be written.
     """
     check(request)
-    with Workshop(request.files, request.out, request.source) as shop:
+    with BundleBuilder(request.files, request.out, request.source) as builder:
         if request.precision == "int8" and request.calibrate is None:
-            _check_int8(shop)
-        single = _single(shop, request, progress)
+            _check_int8(builder)
+        single = _single(builder, request, progress)
         if request.precision == "fp16":
-            made_from = shop.digest(GRAPH_VERSION, shop.hash_of(FILES["fp32"]))
-            shop.step(FILES["fp16"], made_from, lambda: in_half(single).SerializeToString())
+            made_from = builder.digest(GRAPH_VERSION, builder.hash_of(GRAPH_FILES["fp32"]))
+            builder.step(GRAPH_FILES["fp16"], made_from, lambda: to_fp16(single).SerializeToString())
         elif request.precision == "int8" and request.calibrate is not None:
-            _int8(shop, request, request.calibrate, single, progress)
+            _int8(builder, request, request.calibrate, single, progress)
         if request.target in ("tensorrt", "tensorrt-rtx"):
-            _tensorrt(shop, request, request.target, progress)
+            _tensorrt(builder, request, request.target, progress)
         elif request.target == "savedmodel":
             progress("SavedModel", 0, 0)
-            made_from = shop.digest(GRAPH_VERSION, shop.hash_of("network.weights"))
-            shop.step_folder("savedmodel", made_from, _savedmodel(shop))
-        return shop.finish()
+            made_from = builder.digest(GRAPH_VERSION, builder.hash_of("network.weights"))
+            builder.step_folder("savedmodel", made_from, _savedmodel(builder))
+        return builder.finish()
 
 
 def check(request: Request) -> None:
-    """Refuse what cannot end well before anything is done.
+    """Refuse what cannot end well before allow_unfit is done.
 
-    :raises ModelError: it is so.
+    :raises UserError: it is so.
     """
     target = request.target
-    if target is not None and target in ENGINES and request.precision not in ENGINES[target].precisions:
-        raise ModelError(f"the target {target} has no {request.precision}")
     if target == "savedmodel" and request.precision != "fp32":
-        raise ModelError("a SavedModel is fp32; for other precisions choose another --target")
+        raise UserError("a SavedModel is fp32; for other precisions choose another target")
     if target in ("tensorrt", "tensorrt-rtx", "savedmodel"):
         check_engine("tensorflow" if target == "savedmodel" else target, request.precision)
     if request.tune is not None and request.calibrate is None:
-        raise ModelError("--tune belongs to --precision int8 with --calibrate FOLDER")
+        raise UserError("tuning needs precision int8 and pictures to calibrate on")
     if request.workspace_gb is not None and target not in ("tensorrt", "tensorrt-rtx"):
-        raise ModelError("--workspace-gb belongs to --target tensorrt or tensorrt-rtx")
+        raise UserError("workspace_gb is for the targets tensorrt and tensorrt-rtx")
     if request.calibrate is not None and request.precision != "int8":
-        raise ModelError("--calibrate belongs to --precision int8")
+        raise UserError("calibration is for precision int8")
     if request.max_batch > 1 and target in ("openvino", "savedmodel"):
-        raise ModelError(f"--max-batch belongs to ONNX and TensorRT; a {target} model takes one picture at a time here")
+        raise UserError(f"max_batch is for ONNX and TensorRT; a {target} model takes one picture at a time here")
 
 
-def _single(shop: Workshop, request: Request, progress: Progress) -> onnx.ModelProto:
-    """Return the float32 graph, made by Keras where it is not there yet."""
+def _single(builder: BundleBuilder, request: Request, progress: Progress) -> onnx.ModelProto:
+    """Return the float32 graph, written from the Darknet network where it is not there yet."""
     batch: int | str = "batch" if request.max_batch > 1 else 1
-    made_from = shop.digest(GRAPH_VERSION, [shop.hash_of(name) for name in ("network.cfg", "network.weights")], batch)
-    name = FILES["fp32"]
-    if batch == 1 and shop.has(name):  # a dynamic one serves as well
-        dynamic = shop.digest(GRAPH_VERSION, [shop.hash_of(n) for n in ("network.cfg", "network.weights")], "batch")
-        made_from = dynamic if shop.has(name, dynamic) else made_from
+    made_from = builder.digest(
+        GRAPH_VERSION, [builder.hash_of(name) for name in ("network.cfg", "network.weights")], batch
+    )
+    name = GRAPH_FILES["fp32"]
+    if batch == 1 and builder.has(name):  # a dynamic one serves as well
+        dynamic = builder.digest(
+            GRAPH_VERSION, [builder.hash_of(n) for n in ("network.cfg", "network.weights")], "batch"
+        )
+        made_from = dynamic if builder.has(name, dynamic) else made_from
 
     def make() -> bytes:
-        from engine.darknet import read_weights
-        from engine.network import build as build_network
-        from engine.onnx_graph import to_onnx
+        progress("Darknet to ONNX", 0, 0)
+        weights = read_weights(builder.folder / "network.weights", builder.network)
+        return to_onnx(builder.network, weights, batch).SerializeToString()
 
-        progress("Keras to ONNX", 0, 0)
-        weights = read_weights(shop.folder / "network.weights", shop.network)
-        return to_onnx(build_network(shop.network, weights), batch).SerializeToString()
-
-    return read_onnx(shop.step(name, made_from, make))
+    return read_onnx(builder.step(name, made_from, make))
 
 
-def _check_int8(shop: Workshop) -> None:
+def _check_int8(builder: BundleBuilder) -> None:
     """See that the INT8 graphs are there, for another target of them."""
-    missing = [name for name in FORM_FILES.values() if not shop.has(name)]
+    missing = [name for name in SCHEME_FILES.values() if not builder.has(name)]
     if missing:
-        raise ModelError(
-            f"{shop.out}: {missing[0]} is missing or damaged, and INT8 needs pictures of what the agent will see: "
-            "--calibrate FOLDER_OR_VIDEO, 32 or more"
+        raise UserError(
+            f"{builder.out}: {missing[0]} is missing or damaged, and INT8 needs pictures of what the agent will see: "
+            "give a folder or a video to calibrate on, 32 pictures or more"
         )
 
 
-def _int8(shop: Workshop, request: Request, source: Path, single: onnx.ModelProto, progress: Progress) -> None:
-    resize: Resize = "letterbox" if shop.network.letter_box else "stretch"
-    pictures = find(source, request.most)
-    made_from = shop.digest(GRAPH_VERSION, shop.hash_of(FILES["fp32"]), _identity(pictures), resize, request.anything)
+def _int8(builder: BundleBuilder, request: Request, source: Path, single: onnx.ModelProto, progress: Progress) -> None:
+    resize: Resize = "letterbox" if builder.network.letter_box else "stretch"
+    pictures = find(source, request.limit)
+    made_from = builder.digest(
+        GRAPH_VERSION, builder.hash_of(GRAPH_FILES["fp32"]), _identity(pictures), resize, request.allow_unfit
+    )
     if request.tune is None and all(
-        shop.has(name, _int8_digest(shop, made_from, request.int8, form)) for form, name in FORM_FILES.items()
+        builder.has(name, _int8_digest(builder, made_from, request.int8, scheme))
+        for scheme, name in SCHEME_FILES.items()
     ):
         return
-    counted = calibrate(
-        single, pictures, resize, lambda done, total: progress("calibration", done, total), request.anything
-    )
-    made = {**source_of(pictures), "fp32_sha256": shop.hash_of(FILES["fp32"]), "resize": resize}
-    shop.step(CALIBRATION, made_from, lambda: counted.to_json(made).encode())
+    counted = calibrate(single, pictures, resize, progress, request.allow_unfit)
+    made = {**source_of(pictures), "fp32_sha256": builder.hash_of(GRAPH_FILES["fp32"]), "resize": resize}
+    builder.step(CALIBRATION, made_from, lambda: counted.to_json(made).encode())
     material = Material(single, counted, pictures, resize)
     chosen: dict[str, Any] = {}
-    for form in FORMS:
-        how = request.int8 if request.tune is None else request.tune(material, form)
-        progress(f"INT8, {form}", 0, 0)
-        digest = _int8_digest(shop, made_from, how, form)
-        quantized = material.quantized(form, how)
-        shop.step(FORM_FILES[form], digest, quantized.SerializeToString)
-        chosen[form] = {"method": how.method, "bias_correction": how.bias_correction, "keep": list(how.keep)}
-    shop.note("int8", chosen)
+    for scheme in SCHEMES:
+        how = request.int8 if request.tune is None else request.tune(material, scheme)
+        progress(f"INT8, {scheme}", 0, 0)
+        digest = _int8_digest(builder, made_from, how, scheme)
+        quantized = material.quantized(scheme, how)
+        builder.step(SCHEME_FILES[scheme], digest, quantized.SerializeToString)
+        chosen[scheme] = {"method": how.method, "bias_correction": how.bias_correction, "keep": list(how.keep)}
+    builder.note("int8", chosen)
 
 
-def _int8_digest(shop: Workshop, calibrated: str, how: Int8, form: Form) -> str:
-    return shop.digest(calibrated, how, form)
+def _int8_digest(builder: BundleBuilder, calibrated: str, how: Int8, scheme: Scheme) -> str:
+    return builder.digest(calibrated, how, scheme)
 
 
 def _identity(pictures: Pictures) -> list[object]:
@@ -215,64 +217,64 @@ def _identity(pictures: Pictures) -> list[object]:
 
 
 def _tensorrt(
-    shop: Workshop, request: Request, target: Literal["tensorrt", "tensorrt-rtx"], progress: Progress
+    builder: BundleBuilder, request: Request, target: Literal["tensorrt", "tensorrt-rtx"], progress: Progress
 ) -> None:
     from engine import tensorrt_api
 
     version = tensorrt_api.version(tensorrt_api.load(target))
     name = engine_name(target, request.precision)
     batch = (1, request.max_batch) if request.max_batch > 1 else None
-    network = shop.network
-    graph_name = FILES[request.precision]
+    network = builder.network
+    graph_name = GRAPH_FILES[request.precision]
     key: dict[str, Any] = {
-        "onnx_sha256": shop.hash_of(graph_name if shop.has(graph_name) else FILES["fp32"]),
+        "onnx_sha256": builder.hash_of(graph_name if builder.has(graph_name) else GRAPH_FILES["fp32"]),
         "runtime": target,
         "version": version,
         "precision": request.precision,
         "size": [network.width, network.height],
         "batch": request.max_batch,
-        **_card_of(target),
+        **_gpu_of(target),
     }
-    made_from = shop.digest(GRAPH_VERSION, key, request.workspace_gb)
+    made_from = builder.digest(GRAPH_VERSION, key, request.workspace_gb)
     plan_name = Path(name).with_suffix(".json").name
-    if shop.has(name, made_from) and shop.has(plan_name, made_from):
+    if builder.has(name, made_from) and builder.has(plan_name, made_from):
         return
-    proto = read_onnx(shop.folder / graph_name)
+    proto = read_onnx(builder.folder / graph_name)
     if request.precision == "int8":
-        proto = in_half(proto)  # what lies between two convolutions is half as wide then
+        proto = to_fp16(proto)  # what lies between two convolutions is half as wide then
     if batch is None:
         if len({head.new_coords for head in network.heads}) == 1:
-            proto = with_back(proto, network)
-        proto = with_front(proto, Front(network.height, network.width))
+            proto = with_postprocess(proto, network)
+        proto = with_preprocess(proto, Preprocess(network.height, network.width))
     built = build(target, proto, progress, batch, request.workspace_gb)
-    shop.step(name, made_from, lambda: built.data)
+    builder.step(name, made_from, lambda: built.data)
     plan = {"key": key, "layers": built.plan()}
-    shop.step(plan_name, made_from, lambda: (json.dumps(plan, indent=1) + "\n").encode())
+    builder.step(plan_name, made_from, lambda: (json.dumps(plan, indent=1) + "\n").encode())
 
 
-def _card_of(target: str) -> dict[str, str]:
-    """Return the card that an engine is bound to: TensorRT's to the one here, that for RTX to none."""
+def _gpu_of(target: str) -> dict[str, str]:
+    """Return the GPU that an engine is bound to: TensorRT's to the one here, that for RTX to none."""
     if target == "tensorrt-rtx":
-        return {"card": "RTX, compute capability 8.0 and later but 9.0"}
-    from engine.cuda import card, runtime
+        return {"gpu": "RTX, compute capability 8.0 and later but 9.0"}
+    from engine.cuda import gpu, runtime
 
-    name, capability = card(runtime())
-    return {"card": name, "compute_capability": capability}
+    name, capability = gpu(runtime())
+    return {"gpu": name, "compute_capability": capability}
 
 
-def _savedmodel(shop: Workshop) -> Callable[[Path], None]:
+def _savedmodel(builder: BundleBuilder) -> Callable[[Path], None]:
     """Return what exports a SavedModel: in a process of its own, since Keras has one backend a process."""
 
     def make(folder: Path) -> None:
-        command = [sys.executable, "-m", "conversion.savedmodel", str(shop.folder), str(folder)]
-        size = [str(shop.network.width), str(shop.network.height)]
+        command = [sys.executable, "-m", "conversion.savedmodel", str(builder.folder), str(folder)]
+        size = [str(builder.network.width), str(builder.network.height)]
         done = subprocess.run(
             [*command, *size], cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False
         )
         if done.returncode == 2:
-            raise ModelError(done.stderr.strip().splitlines()[-1])
+            raise UserError(done.stderr.strip().splitlines()[-1])
         if done.returncode:
-            raise ModelError(f"TensorFlow could not export the SavedModel: {done.stderr.strip()[-300:]}")
+            raise UserError(f"TensorFlow could not export the SavedModel: {done.stderr.strip()[-300:]}")
 
     return make
 
@@ -280,10 +282,8 @@ def _savedmodel(shop: Workshop) -> Callable[[Path], None]:
 def random_weights_file(cfg: Path, to: Path, size: tuple[int, int] | None) -> Path:
     """Write random weights for a cfg: for timing, since time does not depend on what weights hold.
 
-    :raises ModelError: the cfg cannot be read.
+    :raises UserError: the cfg cannot be read.
     """
-    from engine.darknet import random_weights, read_cfg, write_weights
-
     network = read_cfg(cfg, size)
     write_weights(to, network, random_weights(network, 0, empty=True))
     return to

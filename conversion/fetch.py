@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -12,16 +11,14 @@ import pooch
 import requests
 
 from conversion.bundle import check_out, make_bundle
+from core.errors import UserError
+from core.progress import Progress, silent
 from engine.darknet import parse_cfg
-from engine.errors import ModelError
 from engine.models import ModelFiles
 
 TIMEOUT_S = 30
 CHUNK = 1 << 16
 """Bytes; what a broken connection loses is less than one."""
-
-Progress = Callable[[int, int], None]
-"""Called with bytes done and bytes in all (0 when the server does not say)."""
 
 
 @dataclass(frozen=True)
@@ -69,19 +66,19 @@ def fetch(name: str, out: Path, progress: Progress, official: dict[str, Official
 
     What has arrived is kept beside `out` until it is complete, so that a second call goes on from there.
 
-    :raises ModelError: the name is not known, the server cannot be reached or answers with an error, or
+    :raises UserError: the name is not known, the server cannot be reached or answers with an error, or
         what arrived is not the file that was published.
     """
     model = official.get(name)
     if model is None:
-        raise ModelError(f'there is no official model "{name}"; there are: {", ".join(official)}')
+        raise UserError(f'there is no official model "{name}"; there are: {", ".join(official)}')
     pooch.get_logger().setLevel("WARNING")  # the progress says it better
     folder = out.parent / f".fetch-{name}"
     check_out(out)
     weights = _retrieve(model.weights, f"sha256:{model.sha256}", folder, f"{name}.weights", progress)
     for stale in (folder / f"{name}.cfg", folder / f"{name}.cfg.part"):
         stale.unlink(missing_ok=True)  # it has no hash to tell a good one by, and is small
-    cfg = _retrieve(model.cfg, None, folder, f"{name}.cfg", lambda done, total: None)
+    cfg = _retrieve(model.cfg, None, folder, f"{name}.cfg", silent)
     if model.mask is not None:
         _correct_mask(cfg, model.mask)
     bundle = make_bundle(ModelFiles(cfg, weights), out, source=f"{model.weights}, {model.cfg}")
@@ -99,14 +96,14 @@ def _retrieve(url: str, known_hash: str | None, folder: Path, name: str, progres
         )
     except ValueError as error:  # pooch's word for a hash that differs
         (folder / f"{name}.part").unlink(missing_ok=True)
-        raise ModelError(
+        raise UserError(
             f"{url}: what arrived is not the published file (its sha256 differs); try again, and if it stays "
             "so, the file at that address has changed"
         ) from error
     except requests.HTTPError as error:
-        raise ModelError(f"{url}: the server answered {error.response.status_code}; try again later") from error
+        raise UserError(f"{url}: the server answered {error.response.status_code}; try again later") from error
     except (requests.RequestException, OSError) as error:
-        raise ModelError(
+        raise UserError(
             f"{url}: the download broke off ({type(error).__name__}); run the command again to go on with it"
         ) from error
     return Path(path)
@@ -139,7 +136,7 @@ class _Resuming:
             for chunk in answer.iter_content(CHUNK):
                 file.write(chunk)
                 done += len(chunk)
-                self._progress(done, total)
+                self._progress(f"{self._part.stem}, KB", done // 1024, total // 1024)
         if total and done < total:
             raise requests.ConnectionError(f"{done} of {total} bytes arrived")
 

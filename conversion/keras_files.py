@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conversion.savedmodel import CFG
+from core.errors import UserError
 from engine.darknet import Network, Weights, parse_cfg, write_weights
-from engine.errors import ModelError
 from engine.models import ModelFiles
 
 Arrays = list[NDArray[Any]]
@@ -29,16 +29,16 @@ def to_darknet(model: Path, cfg: Path | None, names: tuple[str, ...] | None, fol
     """Write a Keras model as cfg and weights into a folder.
 
     :param model: a .keras file, or the folder of a SavedModel.
-    :raises ModelError: it cannot be read, or does not fit the cfg.
+    :raises UserError: it cannot be read, or does not fit the cfg.
     """
     layers, text = _savedmodel(model) if model.is_dir() else _keras(model)
     if cfg is not None:
         try:
             text = cfg.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ModelError(f"{cfg}: the cfg cannot be read: {error}") from error
+            raise UserError(f"{cfg}: the cfg cannot be read: {error}") from error
     if not text:
-        raise ModelError(f"{model}: this model carries no Darknet cfg; give the cfg it was built after with --cfg")
+        raise UserError(f"{model}: this model carries no Darknet cfg; give the cfg it was built after with --cfg")
     network = parse_cfg(text, str(cfg or model))
     weights = _weights(network, layers, model)
     target = ModelFiles(folder / "network.cfg", folder / "network.weights", names)
@@ -50,15 +50,15 @@ def to_darknet(model: Path, cfg: Path | None, names: tuple[str, ...] | None, fol
 def _keras(path: Path) -> tuple[list[tuple[str, Arrays]], str]:
     import keras
 
-    import engine.network as network
+    import engine.keras_network as network
 
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises many kinds
         if not zipfile.is_zipfile(path):
-            raise ModelError(f"{path}: this is no .keras file, or it is damaged; save the model again") from error
+            raise UserError(f"{path}: this is no .keras file, or it is damaged; save the model again") from error
         reason = " ".join(str(error).split()).partition(". ")[0][:300]
-        raise ModelError(f"{path}: Keras cannot read this model: {reason}") from error
+        raise UserError(f"{path}: Keras cannot read this model: {reason}") from error
     heads = [layer for layer in model.layers if isinstance(layer, network.YoloHead)]
     layers = [(layer.name, layer.get_weights()) for layer in model.layers if layer.weights]
     return layers, next((head.cfg for head in heads if head.cfg), "")
@@ -66,14 +66,14 @@ def _keras(path: Path) -> tuple[list[tuple[str, Arrays]], str]:
 
 def _savedmodel(path: Path) -> tuple[list[tuple[str, Arrays]], str]:
     if not (path / "saved_model.pb").is_file():
-        raise ModelError(f"{path}: this folder is no SavedModel (it has no saved_model.pb)")
+        raise UserError(f"{path}: this folder is no SavedModel (it has no saved_model.pb)")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "variables.npz"
         command = [sys.executable, "-m", "conversion.savedmodel", "--read", str(path.resolve()), str(out)]
         done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or [""])[-1]
-            raise ModelError(f"{path}: TensorFlow cannot read this SavedModel; export it again ({last[:200]})")
+            raise UserError(f"{path}: TensorFlow cannot read this SavedModel; export it again ({last[:200]})")
         with np.load(out) as stored:
             variables = [(name.partition(":")[2], array) for name, array in sorted(stored.items())]
     layers: dict[str, Arrays] = {}
@@ -102,12 +102,12 @@ def _weights(network: Network, layers: list[tuple[str, Arrays]], model: Path) ->
             else:
                 entry["beta"] = bias[0]
         except (KeyError, IndexError, ValueError) as error:
-            raise ModelError(
+            raise UserError(
                 f"{model}: the model has no weights for the cfg's {name}; give the cfg it was built after"
             ) from error
         expected = convolution.kernel_shape
         if entry["kernel"].shape != expected:
-            raise ModelError(
+            raise UserError(
                 f"{model}: the kernel of {name} is {entry['kernel'].shape} where the cfg has {expected}; give the cfg "
                 "that the model was built after"
             )

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import ModelError
+from core.errors import UserError
+from core.images import IMAGE_SUFFIXES, read_image
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-LEAST = 32
+FEWEST = 32
 """Fewer pictures than this leave the thresholds to chance."""
-MOST = 512
+LIMIT = 512
 UNFIT_SHARE = 0.1
 """How many of the pictures may be left out."""
 FLAT = 3.0
@@ -41,12 +41,12 @@ class Pictures:
     def each(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         """Yield name and pixels, uint8 (height, width, 3) BGR, one after the other.
 
-        :raises ModelError: one of them cannot be read.
+        :raises UserError: one of them cannot be read.
         """
         for file in self.files:
-            picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
+            picture = read_image(file)
             if picture is None:
-                raise ModelError(f"{file}: this is no image or is damaged; take it out of the folder and try again")
+                raise UserError(f"{file}: this is no image or is damaged; take it out of the folder and try again")
             yield file.name, picture
         if self.frames:
             yield from self._video()
@@ -57,44 +57,44 @@ class Pictures:
         try:
             for index in range(max(self.frames) + 1):
                 if not video.grab():
-                    raise ModelError(f"{self.source}: the video ends at frame {index}; it is cut short or damaged")
+                    raise UserError(f"{self.source}: the video ends at frame {index}; it is cut short or damaged")
                 if index in wanted:
                     good, frame = video.retrieve()
                     if not good:
-                        raise ModelError(f"{self.source}: frame {index} cannot be read; the video is damaged")
+                        raise UserError(f"{self.source}: frame {index} cannot be read; the video is damaged")
                     yield f"frame {index}", frame
         finally:
             video.release()
 
 
-def find(source: Path, most: int = MOST) -> Pictures:
-    """Return a folder's images or a video's frames, evenly spaced where there are more than `most`.
+def find(source: Path, limit: int = LIMIT) -> Pictures:
+    """Return a folder's images or a video's frames, evenly spaced where there are more than `limit`.
 
-    :raises ModelError: there are fewer than `LEAST`.
+    :raises UserError: there are fewer than `FEWEST`.
     """
     if source.is_dir():
-        files = sorted(file for file in source.iterdir() if file.suffix.lower() in SUFFIXES)
+        files = sorted(file for file in source.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
         _enough(source, len(files), "images in this folder")
-        return Pictures(source, files=tuple(files[i] for i in _spread(len(files), most)))
+        return Pictures(source, files=tuple(files[i] for i in _spread(len(files), limit)))
     if not source.is_file():
-        raise ModelError(f"{source}: there is no such folder or video; --calibrate takes either")
+        raise UserError(f"{source}: there is no such folder or video to calibrate on")
     video = cv2.VideoCapture(str(source))
     count = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
     video.release()
     if count <= 0:
-        raise ModelError(f"{source}: this is neither a folder of images nor a video that OpenCV can read")
+        raise UserError(f"{source}: this is neither a folder of images nor a video that OpenCV can read")
     _enough(source, count, "frames in this video")
-    return Pictures(source, frames=tuple(_spread(count, most)))
+    return Pictures(source, frames=tuple(_spread(count, limit)))
 
 
-def _spread(count: int, most: int) -> list[int]:
-    return list(range(count)) if count <= most else [i * count // most for i in range(most)]
+def _spread(count: int, limit: int) -> list[int]:
+    return list(range(count)) if count <= limit else [i * count // limit for i in range(limit)]
 
 
 def _enough(source: Path, count: int, what: str) -> None:
-    if count < LEAST:
-        raise ModelError(
-            f"{source}: there are {count} {what}, and calibration needs {LEAST} or more, of the kind that the agent "
+    if count < FEWEST:
+        raise UserError(
+            f"{source}: there are {count} {what}, and calibration needs {FEWEST} or more, of the kind that the agent "
             "will see"
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from conversion.tensorrt_build import PlanLayer
-from engine.errors import ModelError
+from core.errors import UserError
 
 WORK = ("runtime_fusion", "runtime_function", "correlation", "gemm", "convolution", "fusion")
 """Kinds of kernel that may hold a convolution."""
@@ -49,7 +49,7 @@ def read(path: Path) -> Plan:
     """Read the plan of an engine.
 
     :param path: the engine, or the .json beside it.
-    :raises ModelError: there is none.
+    :raises UserError: there is none.
     """
     plan = path.with_suffix(".json")
     try:
@@ -60,9 +60,9 @@ def read(path: Path) -> Plan:
         )
         return Plan(dict(data["key"]), layers)
     except OSError as error:
-        raise ModelError(f"{plan}: the engine's plan cannot be read: {error.strerror}; convert makes both") from error
+        raise UserError(f"{plan}: the engine's plan cannot be read: {error.strerror}; convert makes both") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{plan}: this is not an engine's plan; convert again") from error
+        raise UserError(f"{plan}: this is not an engine's plan; convert again") from error
 
 
 def _convolves(layer: PlanLayer) -> bool:
@@ -81,7 +81,7 @@ def _why(layer: PlanLayer) -> str:
         return "pixels to numbers, before the first convolution"
     if layer.output == "Int8":
         return "an INT8 convolution gives float; this makes codes of it for the next"
-    if "back_" in names:
+    if "decode_" in names:
         return "boxes are decoded"
     if re.search(r"route_|upsample_", names):
         return "channels are joined, cut or spread"

@@ -5,8 +5,8 @@ convolution is quantised and its output is not; of the two inputs of an Add the 
 moves or chooses numbers (Concat, MaxPool, Resize, Slice) has one scale for its inputs and its output; weights are
 int8, symmetric, a scale a channel; biases stay float.
 
-Two forms of the same ranges: `symmetric` is int8 with zero point 0, the only one that TensorRT takes; `asymmetric` is
-uint8 with a zero point, which OpenVINO and ONNX Runtime run as exactly as it is written (OpenVINO runs signed
+Two schemes for the same ranges: `symmetric` is int8 with zero point 0, the only one that TensorRT takes; `asymmetric`
+is uint8 with a zero point, which OpenVINO and ONNX Runtime run as exactly as it is written (OpenVINO runs signed
 activations inexactly), and which spends no codes on negative numbers that a leaky activation does not give.
 """
 
@@ -21,19 +21,18 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from engine.errors import ModelError
+from core.errors import UserError
+from engine.onnx_graph import IMAGE
 
-Form = Literal["symmetric", "asymmetric"]
-FORMS: tuple[Form, ...] = ("symmetric", "asymmetric")
+Scheme = Literal["symmetric", "asymmetric"]
+SCHEMES: tuple[Scheme, ...] = ("symmetric", "asymmetric")
 
 SAME_SCALE = frozenset({"Concat", "MaxPool", "Resize", "Slice"})
 """Operations that give out the very numbers they take in."""
 
-IMAGE = "image"
-
 
 @dataclass(frozen=True)
-class Site:
+class TensorGroup:
     """Tensors that share one scale.
 
     `observed` are those that a convolution reads: theirs are the values that the scale must suit. (What a MaxPool
@@ -51,14 +50,14 @@ class Site:
 
 @dataclass(frozen=True)
 class Range:
-    """What a site's codes span: below `low` and above `high` numbers are cut."""
+    """What a group's codes span: below `low` and above `high` numbers are cut."""
 
     low: float
     high: float
 
 
-def sites(model: onnx.ModelProto) -> list[Site]:
-    """Return the sites of a float model, in the order of the graph; the picture's own is the first."""
+def tensor_groups(model: onnx.ModelProto) -> list[TensorGroup]:
+    """Return the groups of a float model, in the order of the graph; the picture's own is the first."""
     graph = model.graph
     parent: dict[str, str] = {}
 
@@ -78,7 +77,7 @@ def sites(model: onnx.ModelProto) -> list[Site]:
     for tensor in order:
         if root(tensor) in wanted:
             groups.setdefault(root(tensor), []).append(tensor)
-    return [Site(tuple(group), tuple(t for t in group if t in read)) for group in groups.values()]
+    return [TensorGroup(tuple(group), tuple(t for t in group if t in read)) for group in groups.values()]
 
 
 def layers(model: onnx.ModelProto) -> list[str]:
@@ -89,25 +88,25 @@ def layers(model: onnx.ModelProto) -> list[str]:
 def quantize(
     model: onnx.ModelProto,
     ranges: Mapping[str, Range],
-    form: Form,
+    scheme: Scheme,
     keep: Collection[str] = (),
     biases: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> onnx.ModelProto:
     """Return a copy of a float model with its convolutions quantised.
 
-    :param ranges: by the site's name.
+    :param ranges: by the group's name.
     :param keep: the convolutions that stay in float.
     :param biases: in place of the convolutions' own, by name.
-    :raises ModelError: a name in `keep` is no convolution.
+    :raises UserError: a name in `keep` is no convolution.
     """
     unknown = sorted(set(keep) - set(layers(model)))
     if unknown:
-        raise ModelError(f'there is no convolution "{unknown[0]}" to keep in float')
+        raise UserError(f'there is no convolution "{unknown[0]}" to keep in float')
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    rewriting = _Rewriting(graph, form, {t: ranges[s.name] for s in sites(model) for t in s.tensors})
+    rewriting = _Rewriting(graph, scheme, {t: ranges[s.name] for s in tensor_groups(model) for t in s.tensors})
     readers = _quantized_reads(graph, keep)
     nodes = [*rewriting.pair(IMAGE)] if IMAGE in readers else []
     for node in graph.node:
@@ -163,8 +162,8 @@ def _quantized_reads(graph: Any, keep: Collection[str]) -> dict[str, set[tuple[s
 class _Rewriting:
     """The nodes and constants that quantising adds."""
 
-    def __init__(self, graph: Any, form: Form, ranges: Mapping[str, Range]) -> None:
-        self._form = form
+    def __init__(self, graph: Any, scheme: Scheme, ranges: Mapping[str, Range]) -> None:
+        self._scheme = scheme
         self._ranges = ranges
         self.constants: list[onnx.TensorProto] = []
 
@@ -178,7 +177,7 @@ class _Rewriting:
 
     def codes(self, tensor: str) -> tuple[NDArray[np.float32], NDArray[Any]]:
         span = self._ranges[tensor]
-        if self._form == "symmetric":
+        if self._scheme == "symmetric":
             return np.float32(symmetric_scale(span)), np.int8(0)  # type: ignore[return-value]
         scale, zero = asymmetric_codes(span)
         return np.float32(scale), np.uint8(zero)  # type: ignore[return-value]

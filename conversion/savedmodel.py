@@ -20,7 +20,7 @@ CFG = Path("assets.extra") / "network.cfg"
 def write(bundle: Path, out: Path, size: tuple[int, int]) -> None:
     """Export; the cfg goes along, so that the SavedModel can become a bundle again."""
     from engine.darknet import read_cfg, read_weights
-    from engine.network import build
+    from engine.keras_network import build
 
     network = read_cfg(bundle / "network.cfg", size)
     model = build(network, read_weights(bundle / "network.weights", network))

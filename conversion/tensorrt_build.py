@@ -1,21 +1,18 @@
-"""Building a TensorRT engine from a graph: strongly typed, with its layer plan beside it. Needs no card for RTX."""
+"""Building a TensorRT engine from a graph: strongly typed, with its layer plan beside it. Needs no GPU for RTX."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import onnx
 
+from core.errors import UserError
+from core.progress import Progress
 from engine import tensorrt_api
-from engine.errors import ModelError
 
 GIB = 1 << 30
-
-Progress = Callable[[str, int, int], None]
-"""Called with the phase, the steps done and the steps in all."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def build(
 
     :param name: `tensorrt` or `tensorrt-rtx`.
     :param batch: the usual and the largest batch, where the graph's is dynamic.
-    :raises ModelError: TensorRT is not installed or refuses the graph.
+    :raises UserError: TensorRT is not installed or refuses the graph.
     """
     trt = tensorrt_api.load(name)
     log = _log(trt)
@@ -71,7 +68,7 @@ def build(
     parser = trt.OnnxParser(network, log)
     if not parser.parse(graph.SerializeToString()):
         reasons = "; ".join(str(parser.get_error(i).desc()) for i in range(min(3, parser.num_errors)))
-        raise ModelError(f"{name} cannot take the network: {reasons}")
+        raise UserError(f"{name} cannot take the network: {reasons}")
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -85,7 +82,7 @@ def build(
         config.add_optimization_profile(profile)
     data = builder.build_serialized_network(network, config)
     if data is None:
-        raise ModelError(f"{name} cannot build the engine: {log.problems[-1] if log.problems else 'it says no reason'}")
+        raise UserError(f"{name} cannot build the engine: {log.problems[-1] if log.problems else 'it says no reason'}")
     return Built(bytes(data), tensorrt_api.version(trt), tuple(parse_plan("\n".join(log.lines))))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conversion.histogram import Histogram
-from conversion.quantization import Form, Range
+from conversion.quantization import Range, Scheme
 
 Method = Literal["max", "percentile", "mse", "kl"]
 PERCENTILE = 99.99
@@ -25,12 +25,12 @@ LOWS = 24
 """How many lower ends, where both ends are free."""
 
 
-def choose(histogram: Histogram, method: Method, form: Form) -> Range:
+def choose(histogram: Histogram, method: Method, scheme: Scheme) -> Range:
     """Return the range by a method.
 
     A symmetric range is as wide on both sides; an asymmetric one has the ends that suit each side.
     """
-    if form == "symmetric":
+    if scheme == "symmetric":
         end = METHODS[method](histogram.magnitudes(), histogram.width, 128)
         return Range(-end, end)
     if method == "mse":

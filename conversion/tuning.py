@@ -11,16 +11,16 @@ import onnx
 from numpy.typing import NDArray
 
 from conversion.convert import Int8, Material
-from conversion.quantization import Form, layers
+from conversion.quantization import Scheme, layers
 from conversion.thresholds import METHODS
 from engine.choice import difference
 from engine.engine import check_engine
-from engine.openvino_engine import OpenVinoEngine
 from engine.preprocess import Preprocessor
+from engine.runtimes.openvino import OpenVinoEngine
 
-LOOKED_AT = 8
+SENSITIVITY_PICTURES = 8
 """Pictures that a layer's sensitivity is measured on."""
-MOST_KEPT = 8
+FLOAT_LAYERS = 8
 """Layers that go back to float at the most."""
 
 Score = Callable[[Any], float]
@@ -31,7 +31,7 @@ Score = Callable[[Any], float]
 class Row:
     """One thing that was tried: `loss` is in points, below the float network's."""
 
-    form: Form
+    scheme: Scheme
     method: str
     bias_correction: bool
     keep: tuple[str, ...]
@@ -55,57 +55,57 @@ class Tuning:
     rows: list[Row]
     tried: Callable[[Row], None]
 
-    def search(self, material: Material, form: Form) -> Int8:
+    def search(self, material: Material, scheme: Scheme) -> Int8:
         """Return the best way found.
 
         Every method is tried, with its biases as they are and corrected. If the best of them is not within the budget,
         it goes on with its most sensitive layer in float, then its two most sensitive, and so on until it is.
 
-        :raises ModelError: an engine that it needs is not installed.
+        :raises UserError: an engine that it needs is not installed.
         """
         found: list[tuple[float, Int8]] = []
         for method in sorted(METHODS, key=lambda m: m != "mse"):
             for bias_correction in (False, True):
                 how = Int8(method, bias_correction)
-                found.append((self._loss(material, form, how), how))
+                found.append((self._loss(material, scheme, how), how))
         loss, best = min(found, key=lambda pair: pair[0])
         if loss <= self.budget:
             return best
-        order = _sensitive(material, form, best)
-        for n in range(1, min(MOST_KEPT, len(order)) + 1):
+        order = _sensitive(material, scheme, best)
+        for n in range(1, min(FLOAT_LAYERS, len(order)) + 1):
             how = Int8(best.method, best.bias_correction, tuple(order[:n]))
-            loss = self._loss(material, form, how)
+            loss = self._loss(material, scheme, how)
             found.append((loss, how))
             if loss <= self.budget:
                 return how
         return min(found, key=lambda pair: pair[0])[1]
 
-    def _loss(self, material: Material, form: Form, how: Int8) -> float:
-        score = self.score(executor(material.quantized(form, how), form))
+    def _loss(self, material: Material, scheme: Scheme, how: Int8) -> float:
+        score = self.score(executor(material.quantized(scheme, how), scheme))
         loss = self.reference - score
-        row = Row(form, how.method, how.bias_correction, how.keep, round(score, 2), round(loss, 2))
+        row = Row(scheme, how.method, how.bias_correction, how.keep, round(score, 2), round(loss, 2))
         self.rows.append(row)
         self.tried(row)
         return loss
 
 
-def executor(model: onnx.ModelProto, form: Form) -> Any:
-    """Return what runs a quantised network: OpenVINO, or for TensorRT's form exact arithmetic by ONNX Runtime.
+def executor(model: onnx.ModelProto, scheme: Scheme) -> Any:
+    """Return what runs a quantised network: OpenVINO, or for TensorRT's scheme exact arithmetic by ONNX Runtime.
 
-    :raises ModelError: ONNX Runtime is not installed.
+    :raises UserError: ONNX Runtime is not installed.
     """
     data = model.SerializeToString()
-    if form == "asymmetric":
+    if scheme == "asymmetric":
         return OpenVinoEngine(data, precision="int8")
     check_engine("onnx", "int8")
-    from engine.onnx_engine import OnnxEngine
+    from engine.runtimes.onnx import OnnxEngine
 
     return OnnxEngine(data, "cpu", exact=True)
 
 
-def _sensitive(material: Material, form: Form, how: Int8) -> list[str]:
+def _sensitive(material: Material, scheme: Scheme, how: Int8) -> list[str]:
     """Return the layers by how much of the error at the heads goes with them, the most first."""
-    pictures = [picture for _, (_, picture) in zip(range(LOOKED_AT), material.pictures.each(), strict=False)]
+    pictures = [picture for _, (_, picture) in zip(range(SENSITIVITY_PICTURES), material.pictures.each(), strict=False)]
 
     def heads(model: onnx.ModelProto) -> list[NDArray[np.float32]]:
         engine = OpenVinoEngine(model.SerializeToString())
@@ -120,6 +120,6 @@ def _sensitive(material: Material, form: Form, how: Int8) -> list[str]:
     errors = {}
     for layer in layers(material.model):
         kept = Int8(how.method, how.bias_correction, (layer,))
-        # The unsigned form stands for both: OpenVINO computes it as it is written, and in a tenth of the time.
+        # The unsigned scheme stands for both: OpenVINO computes it as it is written, and in a tenth of the time.
         errors[layer] = difference(heads(material.quantized("asymmetric", kept)), reference)
     return sorted(errors, key=lambda layer: errors[layer])

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.darknet import Network
-from engine.heads import Heads, places
+from engine.heads import Heads, nonzero
 
 Rows = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]
 """Boxes (n, 4) xyxy, scores (n,), class ids (n,)."""
 
-MOST_ROWS = 8192
-"""Rows that suppression looks at, the best of them: its time grows with their square, and an untrained network or a
-threshold of next to nothing gives a hundred thousand."""
+NMS_ROWS = 8192
+"""Rows that non-maximum suppression looks at, the best of them: its time grows with their square, and an untrained
+network or a threshold of next to nothing gives a hundred thousand."""
 
 
 class Decoder:
@@ -42,38 +42,38 @@ class Decoder:
         """Return the rows, best first.
 
         :param outputs: the raw heads, each (h, w, anchors * (5 + classes)), float32 or float16, in the order of the
-            cfg; or what a graph with a back gives, boxes (n, 4) and scores (n, classes).
+            cfg; or what a graph that decodes gives, boxes (n, 4) and scores (n, classes).
         """
         if outputs[0].ndim == 2:
             candidates, table = outputs
-            row, class_id = places(table > self._threshold)
-            return suppress((candidates[row], table[row, class_id], class_id.astype(np.int32)), self._nms)
-        parts = [heads.decode(outputs) for heads in self._heads]
+            row, class_id = nonzero(table > self._threshold)
+            return nms((candidates[row], table[row, class_id], class_id.astype(np.int32)), self._nms)
+        decoded = [heads.decode(outputs) for heads in self._heads]
         boxes, scores, classes = (
-            parts[0] if len(parts) == 1 else (np.concatenate(column) for column in zip(*parts, strict=True))
+            decoded[0] if len(decoded) == 1 else (np.concatenate(column) for column in zip(*decoded, strict=True))
         )
-        keep = _kept(boxes, scores, classes, self._nms)
+        keep = _nms(boxes, scores, classes, self._nms)
         boxes = boxes[keep]
         boxes[:, 2:] += boxes[:, :2]
         return boxes, scores[keep], classes[keep].astype(np.int32)
 
 
-def suppress(rows: Rows, iou: float) -> Rows:
-    """Return the rows that greedy non-maximum suppression within each class keeps, best first."""
+def nms(rows: Rows, iou: float) -> Rows:
+    """Return the rows that survive greedy non-maximum suppression within each class, best first."""
     boxes, scores, classes = rows
-    keep = _kept(np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1), scores, classes, iou)
+    keep = _nms(np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1), scores, classes, iou)
     return boxes[keep], scores[keep], classes[keep]
 
 
-def _kept(
+def _nms(
     boxes: NDArray[np.float32], scores: NDArray[np.float32], classes: NDArray[np.integer], iou: float
 ) -> NDArray[np.intp]:
-    """Return which are kept, best first; boxes are left, top, width and height."""
+    """Return the indices of the survivors, best first; boxes are left, top, width and height."""
     if len(boxes) < 2:
         return np.arange(len(boxes))
     among = None
-    if len(boxes) > MOST_ROWS:
-        among = np.argpartition(-scores, MOST_ROWS)[:MOST_ROWS]
+    if len(boxes) > NMS_ROWS:
+        among = np.argpartition(-scores, NMS_ROWS)[:NMS_ROWS]
         boxes, scores, classes = boxes[among], scores[among], classes[among]
     # The threshold has been applied; here every score counts. Lists, since it reads arrays more slowly.
     keep = np.array(cv2.dnn.NMSBoxesBatched(boxes.tolist(), scores.tolist(), classes.tolist(), 0.0, iou), np.intp)

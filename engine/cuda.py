@@ -9,42 +9,42 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from engine.errors import ModelError
+from core.errors import UserError
 
 
 def runtime() -> Any:
     """Import CUDA's runtime.
 
-    :raises ModelError: it is not installed, or there is no NVIDIA card or driver.
+    :raises UserError: it is not installed, or there is no NVIDIA GPU or driver.
     """
     try:
         from cuda.bindings import runtime as cudart
     except ImportError as error:
-        raise ModelError("TensorRT needs the package cuda-bindings: `pip install cuda-bindings`") from error
+        raise UserError("TensorRT needs the package cuda-bindings: `pip install cuda-bindings`") from error
     try:
         count = checked(cudart, cudart.cudaGetDeviceCount())
-    except (RuntimeError, ModelError) as error:  # the bindings raise the first where there is no driver at all
-        raise ModelError("no NVIDIA card with a driver is in this machine; choose another engine") from error
+    except (RuntimeError, UserError) as error:  # the bindings raise the first where there is no driver at all
+        raise UserError("this machine has no NVIDIA GPU with a driver; choose another engine") from error
     if not count:
-        raise ModelError("no NVIDIA card is in this machine; choose another engine")
+        raise UserError("this machine has no NVIDIA GPU; choose another engine")
     return cudart
 
 
 def checked(cudart: Any, answer: Any) -> Any:
     """Return what a call of the runtime gave beside its status.
 
-    :raises ModelError: the status is not success.
+    :raises UserError: the status is not success.
     """
     status, *values = answer
     if status != cudart.cudaError_t.cudaSuccess:
         _, text = cudart.cudaGetErrorString(status)
         reason = text.decode() if isinstance(text, bytes) else text
-        raise ModelError(f"CUDA: {reason}; close what else uses the card, or choose another engine")
+        raise UserError(f"CUDA: {reason}; close what else uses the GPU, or choose another engine")
     return values[0] if len(values) == 1 else values or None
 
 
-def card(cudart: Any) -> tuple[str, str]:
-    """Return the card's name and its compute capability, such as 8.9."""
+def gpu(cudart: Any) -> tuple[str, str]:
+    """Return the GPU's name and its compute capability, such as 8.9."""
     properties = checked(cudart, cudart.cudaGetDeviceProperties(0))
     name = properties.name
     return (name.decode() if isinstance(name, bytes) else name), f"{properties.major}.{properties.minor}"

@@ -8,10 +8,7 @@ beta), then gamma, mean, variance, then its kernel as (out, in / groups, height,
 
 from __future__ import annotations
 
-import contextlib
-import os
 import struct
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import ModelError
+from core.errors import UserError
+from core.files import atomic_file
 
 ACTIVATIONS = frozenset({"linear", "leaky", "mish", "logistic", "relu", "swish"})
 BN_EPSILON = 1e-5
@@ -40,21 +38,21 @@ class Section:
     def whole(self, key: str, default: int | None = None) -> int:
         """Return an option as an int.
 
-        :raises ModelError: it is missing and has no default, or is no whole number.
+        :raises UserError: it is missing and has no default, or is no whole number.
         """
         return int(self._parsed(key, default, int))
 
     def real(self, key: str, default: float) -> float:
         """Return an option as a float.
 
-        :raises ModelError: it is no number.
+        :raises UserError: it is no number.
         """
         return float(self._parsed(key, default, float))
 
     def numbers(self, key: str, kind: type = int) -> list[Any]:
         """Return an option as a list, empty when it is missing.
 
-        :raises ModelError: an entry is no number.
+        :raises UserError: an entry is no number.
         """
         text = self.options.get(key, "")
         try:
@@ -62,9 +60,9 @@ class Section:
         except ValueError:
             raise self.error(f'{key}="{text}" is not a list of numbers') from None
 
-    def error(self, what: str) -> ModelError:
+    def error(self, what: str) -> UserError:
         """Return an error that names the file, the section's line and its kind."""
-        return ModelError(f"{self.path}:{self.line}: [{self.kind}] {what}")
+        return UserError(f"{self.path}:{self.line}: [{self.kind}] {what}")
 
     def _parsed(self, key: str, default: Any, kind: type) -> Any:
         if key not in self.options:
@@ -184,13 +182,13 @@ def read_cfg(path: Path, size: tuple[int, int] | None = None) -> Network:
     """Read a cfg file.
 
     :param size: width and height of the input in place of the cfg's own, pixels.
-    :raises ModelError: the file is missing, is not a cfg, or has a layer that is not known.
+    :raises UserError: the file is missing, is not a cfg, or has a layer that is not known.
     """
     try:
         text = path.read_text(encoding="utf-8", errors="strict")
     except (OSError, UnicodeDecodeError) as error:
         reason = "is not text" if isinstance(error, UnicodeDecodeError) else error.strerror
-        raise ModelError(f"{path}: the cfg cannot be read: {reason}") from error
+        raise UserError(f"{path}: the cfg cannot be read: {reason}") from error
     return parse_cfg(text, str(path), size)
 
 
@@ -198,7 +196,7 @@ def parse_cfg(text: str, path: str = "<cfg>", size: tuple[int, int] | None = Non
     """Resolve a cfg's text; see `read_cfg`."""
     sections = list(_sections(text, path))
     if not sections or sections[0].kind not in ("net", "network"):
-        raise ModelError(f"{path}:1: a Darknet cfg begins with [net]; is this one?")
+        raise UserError(f"{path}:1: a Darknet cfg begins with [net]; is this one?")
     net = sections[0]
     width, height = size or (net.whole("width"), net.whole("height"))
     channels = net.whole("channels", 3)
@@ -219,17 +217,17 @@ def check_weights(path: Path, network: Network) -> tuple[tuple[int, int, int], i
     """See by its header and size that a file holds the weights of a network.
 
     :return: its version, the images it has seen, and the header's size in bytes.
-    :raises ModelError: the file is missing, is no weights file, or is too short or too long.
+    :raises UserError: the file is missing, is no weights file, or is too short or too long.
     """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             version, seen, header = _read_header(file.read(20), path)
     except OSError as error:
-        raise ModelError(f"{path}: the weights cannot be read: {error.strerror}") from error
+        raise UserError(f"{path}: the weights cannot be read: {error.strerror}") from error
     needed, has = network.floats, size - header
     if has != 4 * needed:
-        raise ModelError(
+        raise UserError(
             f"{path}: the weights are {'too short' if has < 4 * needed else 'too long'} for {network.path}: it needs "
             f"{needed:,} numbers and the file has {has // 4:,}; use the weights that belong to this cfg"
         )
@@ -239,14 +237,14 @@ def check_weights(path: Path, network: Network) -> tuple[tuple[int, int, int], i
 def read_weights(path: Path, network: Network) -> Weights:
     """Read the weights of a network.
 
-    :raises ModelError: the file is missing, too short, too long, or holds what no network can use.
+    :raises UserError: the file is missing, too short, too long, or holds what no network can use.
     """
     version, seen, header = check_weights(path, network)
     floats = np.fromfile(path, "<f4", offset=header)
     arrays, at = [], 0
     for convolution in network.convolutions:
         entry = {}
-        for name, shape in _parts(convolution):
+        for name, shape in _arrays(convolution):
             count = int(np.prod(shape))
             entry[name] = floats[at : at + count].reshape(shape)
             at += count
@@ -258,32 +256,23 @@ def read_weights(path: Path, network: Network) -> Weights:
 def write_weights(path: Path, network: Network, weights: Weights) -> None:
     """Write a weights file; the file is complete or not there.
 
-    :raises ModelError: an array has another shape than the network's, or the file cannot be written.
+    :raises UserError: an array has another shape than the network's, or the file cannot be written.
     """
     if len(weights.arrays) != len(network.convolutions):
-        raise ModelError(
+        raise UserError(
             f"{path}: {network.path} has {len(network.convolutions)} convolutions, not {len(weights.arrays)}"
         )
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            major, minor, _ = weights.version
-            wide = major * 10 + minor >= 2
-            file.write(struct.pack("<3i" + ("q" if wide else "i"), *weights.version, weights.seen))
-            for convolution, entry in zip(network.convolutions, weights.arrays, strict=True):
-                for name, shape in _parts(convolution):
-                    if entry[name].shape != shape:
-                        raise ModelError(
-                            f"{path}: layer {convolution.index}, {name}: expected {shape}, got {entry[name].shape}"
-                        )
-                    file.write(np.ascontiguousarray(entry[name], "<f4").tobytes())
-        Path(temporary).replace(path)
-    except OSError as error:
-        raise ModelError(f"{path}: the weights cannot be written: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink(missing_ok=True)
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        major, minor, _ = weights.version
+        wide = major * 10 + minor >= 2
+        file.write(struct.pack("<3i" + ("q" if wide else "i"), *weights.version, weights.seen))
+        for convolution, entry in zip(network.convolutions, weights.arrays, strict=True):
+            for name, shape in _arrays(convolution):
+                if entry[name].shape != shape:
+                    raise UserError(
+                        f"{path}: layer {convolution.index}, {name}: expected {shape}, got {entry[name].shape}"
+                    )
+                file.write(np.ascontiguousarray(entry[name], "<f4").tobytes())
 
 
 def random_weights(network: Network, seed: int, empty: bool = False) -> Weights:
@@ -324,7 +313,7 @@ def _sections(text: str, path: str) -> Iterator[Section]:
             continue
         if line.startswith("["):
             if not line.endswith("]"):
-                raise ModelError(f'{path}:{number}: "{line}" is neither a [section] nor an option')
+                raise UserError(f'{path}:{number}: "{line}" is neither a [section] nor an option')
             if current is not None:
                 yield current
             current = Section(line[1:-1].strip(), {}, number, path)
@@ -332,7 +321,7 @@ def _sections(text: str, path: str) -> Iterator[Section]:
             key, value = line.split("=", 1)
             current.options[key.strip()] = value.strip()
         else:
-            raise ModelError(f'{path}:{number}: "{line[:60]}" is neither a [section] nor an option')
+            raise UserError(f'{path}:{number}: "{line[:60]}" is neither a [section] nor an option')
     if current is not None:
         yield current
 
@@ -470,18 +459,18 @@ def _check_heads(network: Network, net: Section) -> None:
 
 def _read_header(data: bytes, path: Path) -> tuple[tuple[int, int, int], int, int]:
     if len(data) < 16:
-        raise ModelError(f"{path}: this is too short to be a weights file ({len(data)} bytes)")
+        raise UserError(f"{path}: this is too short to be a weights file ({len(data)} bytes)")
     major, minor, revision = struct.unpack_from("<3i", data)
     if not (0 <= major < 1000 and 0 <= minor < 1000):
-        raise ModelError(f"{path}: this is not a Darknet weights file (it says version {major}.{minor})")
+        raise UserError(f"{path}: this is not a Darknet weights file (it says version {major}.{minor})")
     if major * 10 + minor >= 2:
         if len(data) < 20:
-            raise ModelError(f"{path}: this is too short to be a weights file ({len(data)} bytes)")
+            raise UserError(f"{path}: this is too short to be a weights file ({len(data)} bytes)")
         return (major, minor, revision), struct.unpack_from("<q", data, 12)[0], 20
     return (major, minor, revision), struct.unpack_from("<i", data, 12)[0], 16
 
 
-def _parts(convolution: Convolution) -> list[tuple[str, tuple[int, ...]]]:
+def _arrays(convolution: Convolution) -> list[tuple[str, tuple[int, ...]]]:
     n = (convolution.filters,)
     normal = [("gamma", n), ("mean", n), ("variance", n)] if convolution.batch_normalize else []
     return [("beta", n), *normal, ("kernel", convolution.kernel_shape)]
@@ -493,7 +482,7 @@ def _check_numbers(
     """Refuse numbers that a trained network cannot have: the sign of weights of another cfg as large."""
     finite = all(np.isfinite(array).all() for array in entry.values())
     if not finite or ("variance" in entry and (entry["variance"] < 0).any()):
-        raise ModelError(
+        raise UserError(
             f"{path}: the weights of layer {convolution.index} are not those of a trained {network.path} "
             "(a variance below 0 or a value that is no number); use the weights that belong to this cfg"
         )

@@ -1,31 +1,24 @@
-"""A model's ONNX graphs: those of its bundle, or made anew from its Darknet files."""
+"""A model's ONNX graphs: those of its bundle, or written anew from its Darknet files."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import os
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("KERAS_BACKEND", "openvino")  # laying the network out needs no TensorFlow
 
 import google.protobuf.message
 import onnx
 
-from engine.engine import Ends, Model, Precision
-from engine.errors import ModelError
-from engine.files import COMMAND, cache, sha256, write
-from engine.onnx_ends import at_size, with_back, with_front
-from engine.onnx_half import in_half
+from core.command import COMMAND
+from core.errors import UserError
+from core.files import sha256
+from core.precision import Precision
+from engine.engine import GraphStages, Model
+from engine.models import GRAPH_FILES
+from engine.onnx_fp16 import to_fp16
+from engine.onnx_graph import to_onnx
 from engine.onnx_mish import plain_mish
-
-FILES = {"fp32": "fp32.onnx", "fp16": "fp16.onnx", "int8": "int8.onnx", "int8-uint8": "int8-uint8.onnx"}
-"""What conversion calls them. `int8` is symmetric, for TensorRT; `int8-uint8` is for every other runtime."""
-
-MOST_KEPT = 8
-"""Graphs in the cache; the oldest go."""
+from engine.onnx_postprocess import with_postprocess
+from engine.onnx_preprocess import at_size, with_preprocess
 
 
 def graph(model: Model, precision: Precision) -> onnx.ModelProto:
@@ -33,59 +26,30 @@ def graph(model: Model, precision: Precision) -> onnx.ModelProto:
 
     TensorRT's graphs are read by conversion; this is what the other runtimes want: unsigned codes at INT8, Mish plain.
 
-    :raises ModelError: there is no INT8 graph, or a file of the bundle is not the one it was made with.
+    :raises UserError: there is no INT8 graph, or a file of the bundle is not the one it was made with.
     """
-    stored = _stored(model, FILES["int8-uint8" if precision == "int8" else precision])
+    stored = _stored(model, GRAPH_FILES["int8-uint8" if precision == "int8" else precision])
     if stored is not None:
         return plain_mish(stored)
     if precision == "fp16":
-        return in_half(graph(model, "fp32"))
+        return to_fp16(graph(model, "fp32"))
     if precision == "int8":
         name = model.folder or "models/NAME"
         source = f"--model {name}" if model.folder else f"--cfg {model.network.path} --weights FILE --out {name}"
-        raise ModelError(
+        raise UserError(
             f"{name}: there is no INT8 graph in this bundle yet: make it with "
             f'"{COMMAND} convert {source} --precision int8 --calibrate FOLDER_OF_IMAGES"'
         )
-    return plain_mish(_laid_out(model))
+    return plain_mish(to_onnx(model.network, model.read()))
 
 
-def with_ends(proto: onnx.ModelProto, model: Model, ends: Ends) -> bytes:
-    """Return the serialized graph with its front and back, as a runtime reads it."""
-    if ends.back:
-        proto = with_back(proto, model.network)
-    if ends.front is not None:
-        proto = with_front(proto, ends.front)
+def with_stages(proto: onnx.ModelProto, model: Model, stages: GraphStages) -> bytes:
+    """Return the serialized graph with pre- and post-processing written into it, as a runtime reads it."""
+    if stages.postprocess:
+        proto = with_postprocess(proto, model.network)
+    if stages.preprocess is not None:
+        proto = with_preprocess(proto, stages.preprocess)
     return proto.SerializeToString()
-
-
-def _laid_out(model: Model) -> onnx.ModelProto:
-    """Return the FP32 graph made of the Darknet files, which takes Keras seconds: kept in the cache."""
-    kept = _kept(model)
-    if kept is not None and kept.is_file():
-        with contextlib.suppress(ModelError):  # damaged: made anew
-            return read_onnx(kept)
-    from engine.network import build
-    from engine.onnx_graph import to_onnx
-
-    proto = to_onnx(build(model.network, model.read()))
-    if kept is not None:
-        with contextlib.suppress(ModelError, OSError):  # a cache that cannot be written is no error
-            write(kept, proto.SerializeToString())
-            old = sorted(kept.parent.glob("*.onnx"), key=lambda path: path.stat().st_mtime)[:-MOST_KEPT]
-            for path in old:
-                path.unlink()
-    return proto
-
-
-def _kept(model: Model) -> Path | None:
-    """Return where the cache has the graph of these weights, laid out by this code."""
-    if not isinstance(model.weights, Path) or not model.weights.is_file():
-        return None
-    network = model.network
-    code = [sha256(Path(__file__).with_name(name)) for name in ("onnx_graph.py", "network.py", "darknet.py")]
-    parts = [network.text, network.width, network.height, sha256(model.weights), *code]
-    return cache() / "graphs" / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}.onnx"
 
 
 def _stored(model: Model, name: str) -> onnx.ModelProto | None:
@@ -104,16 +68,16 @@ def read_onnx(path: Path, digest: str | None = None) -> onnx.ModelProto:
     """Read an ONNX file.
 
     :param digest: the sha256 it must have.
-    :raises ModelError: it is missing, is not ONNX, or is another file.
+    :raises UserError: it is missing, is not ONNX, or is another file.
     """
     try:
         if digest is not None and sha256(path) != digest:
-            raise ModelError(
+            raise UserError(
                 f"{path}: the file is not the one the bundle was made with (sha256 differs from model.yaml); "
                 "convert again"
             )
         return onnx.load(str(path))
     except OSError as error:
-        raise ModelError(f"{path}: the graph cannot be read: {error.strerror}; convert again") from error
+        raise UserError(f"{path}: the graph cannot be read: {error.strerror}; convert again") from error
     except google.protobuf.message.DecodeError as error:
-        raise ModelError(f"{path}: this is not an ONNX file; convert again") from error
+        raise UserError(f"{path}: this is not an ONNX file; convert again") from error

@@ -58,7 +58,7 @@ class Heads:
             return _NONE
         rows = self._rows(found)
         # No score is above its class's probability, so few of those need to be computed.
-        row, class_id = places(rows[:, 5:] > self._floor)
+        row, class_id = nonzero(rows[:, 5:] > self._floor)
         raw = np.empty((len(row), 6), np.float32)
         raw[:, :5] = rows[row, :5]
         raw[:, 5] = rows[row, class_id + 5]
@@ -105,7 +105,7 @@ class Heads:
             begin = end
 
 
-def places(table: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def nonzero(table: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return what `np.nonzero` does, of a table with two sides, in an eighth of its time."""
     return np.divmod(np.flatnonzero(table), table.shape[1])
 

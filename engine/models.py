@@ -14,22 +14,28 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from core.command import COMMAND
+from core.errors import UserError
+from core.files import is_clone, sha256, shipped
+from core.precision import Precision
+from core.provenance import files_digest
 from engine.coco import COCO_NAMES
 from engine.darknet import Network, check_weights, read_cfg
 from engine.engine import Model
-from engine.errors import ModelError
-from engine.files import COMMAND, sha256
 
-ROOT = Path(__file__).resolve().parent.parent
-MODELS = ROOT / "models"
-DARKNET_VARIABLE = "RETICLE_TEST_DATA"
-"""Names a folder with cfg/NAME.cfg and weights/NAME.weights, in which models are looked for last."""
+MODELS = shipped("models")
+"""The bundles that come with Reticle; in a clone, also where fetched ones go."""
+TEST_DATA_VARIABLE = "RETICLE_TEST_DATA"
+"""Where it is set, models are looked for last in that folder's cfg/NAME.cfg and weights/NAME.weights."""
+
+GRAPH_FILES = {"fp32": "fp32.onnx", "fp16": "fp16.onnx", "int8": "int8.onnx", "int8-uint8": "int8-uint8.onnx"}
+"""What conversion calls a bundle's graphs. `int8` is symmetric, for TensorRT; `int8-uint8` is for other runtimes."""
 
 OFFICIAL = ("yolov4", "yolov4-tiny", "yolov3", "yolov3-tiny")
 """The models that `agent.py fetch` can get."""
 
 
-class Card(BaseModel):
+class Manifest(BaseModel):
     """The contents of model.yaml."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -60,32 +66,52 @@ def find(name: str, folder: Path | None = None) -> ModelFiles:
     """Return the files of a bundle, given by its folder or by its name in models/.
 
     :param folder: where relative paths count from.
-    :raises ModelError: there is none, or one of its files is not the one it was made with.
+    :raises UserError: there is none, or one of its files is not the one it was made with.
     """
     candidates = [(folder or Path()) / name, MODELS / name, Path("models") / name]
     for candidate in candidates:
         if (candidate / "model.yaml").is_file():
             return _bundle(candidate)
-    darknet = Path(os.environ.get(DARKNET_VARIABLE) or ROOT.parent / "shared" / "data")
-    cfg, weights = darknet / "cfg" / f"{name}.cfg", darknet / "weights" / f"{name}.weights"
-    if cfg.is_file() and weights.is_file():
-        names = darknet / "cfg" / "coco.names"
-        return ModelFiles(cfg, weights, read_names(names) if names.is_file() else None)
+    test_data = os.environ.get(TEST_DATA_VARIABLE)
+    if test_data:
+        cfg, weights = Path(test_data, "cfg", f"{name}.cfg"), Path(test_data, "weights", f"{name}.weights")
+        if cfg.is_file() and weights.is_file():
+            names = cfg.with_name("coco.names")
+            return ModelFiles(cfg, weights, read_names(names) if names.is_file() else None)
     if name in OFFICIAL:
-        raise ModelError(f'the model {name} is not here yet: get it with "{COMMAND} fetch {name}"')
+        raise UserError(f'the model {name} is not here yet: get it with "{COMMAND} fetch {name}"')
     if Path(name).name != name:
-        raise ModelError(f"{name}: there is no bundle here (a folder with model.yaml); `convert --out` makes one")
-    raise ModelError(
+        raise UserError(f"{name}: there is no bundle here (a folder with model.yaml); `convert --out` makes one")
+    raise UserError(
         f"there is no bundle models/{name}: make one from your own Darknet files with "
         f'"{COMMAND} convert --cfg FILE --weights FILE --names FILE --out models/{name}"'
     )
+
+
+def int8_file(precision: Precision) -> str | None:
+    """Return the file that a bundle must have before a runtime that reads its graphs can run a precision."""
+    return GRAPH_FILES["int8-uint8"] if precision == "int8" else None
+
+
+def bundles_folder() -> Path:
+    """Return where new bundles go by default: models/ of the clone, or of the working folder where it is installed."""
+    return MODELS if is_clone() else Path("models")
+
+
+def identity(files: ModelFiles) -> dict[str, str]:
+    """Return the name and digest that reports know a model by.
+
+    The digest is the sha256 of the sha256 of its cfg and of its weights.
+    """
+    name = files.folder.name if files.folder is not None else files.cfg.stem
+    return {"name": name, "sha256": files_digest([files.cfg, files.weights])}
 
 
 def load(files: ModelFiles, size: tuple[int, int] | None = None) -> tuple[Model, tuple[str, ...]]:
     """Read a model's files; return it and its class names.
 
     :param size: width and height of the input in place of the files' own, pixels.
-    :raises ModelError: a file is missing or wrong, or they do not belong together.
+    :raises UserError: a file is missing or wrong, or they do not belong together.
     """
     network = read_cfg(files.cfg, size or files.size)
     names = class_names(files, network)
@@ -96,14 +122,14 @@ def load(files: ModelFiles, size: tuple[int, int] | None = None) -> tuple[Model,
 def class_names(files: ModelFiles, network: Network) -> tuple[str, ...]:
     """Return the class names, COCO's for 80 classes without names.
 
-    :raises ModelError: there are not as many names as classes.
+    :raises UserError: there are not as many names as classes.
     """
     if files.names is None:
         if network.classes == len(COCO_NAMES):
             return COCO_NAMES
         return tuple(f"class {i}" for i in range(network.classes))
     if len(files.names) != network.classes:
-        raise ModelError(
+        raise UserError(
             f"{files.cfg}: the network tells {network.classes} classes apart, and there are "
             f"{len(files.names)} names for them"
         )
@@ -113,43 +139,43 @@ def class_names(files: ModelFiles, network: Network) -> tuple[str, ...]:
 def read_names(path: Path) -> tuple[str, ...]:
     """Read a .names file, one class a line.
 
-    :raises ModelError: it cannot be read or is empty.
+    :raises UserError: it cannot be read or is empty.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ModelError(f"{path}: the class names cannot be read: {reason}") from error
+        raise UserError(f"{path}: the class names cannot be read: {reason}") from error
     names = tuple(line.strip() for line in lines if line.strip())
     if not names:
-        raise ModelError(f"{path}: there are no class names in this file")
+        raise UserError(f"{path}: there are no class names in this file")
     return names
 
 
-def read_card(folder: Path) -> Card:
+def read_manifest(folder: Path) -> Manifest:
     """Read a bundle's model.yaml.
 
-    :raises ModelError: it is not one.
+    :raises UserError: it is not one.
     """
     path = folder / "model.yaml"
     try:
         data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Card.model_validate(data)
+        return Manifest.model_validate(data)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
         first = str(error).splitlines()[0]
-        raise ModelError(f"{path}: the bundle's card cannot be read ({first}); make the bundle again") from error
+        raise UserError(f"{path}: the bundle's manifest cannot be read ({first}); make the bundle again") from error
 
 
 def _bundle(folder: Path) -> ModelFiles:
-    card = read_card(folder)
+    manifest = read_manifest(folder)
     for name in ("network.cfg", "network.weights"):
         file = folder / name
         if not file.is_file():
-            raise ModelError(f"{file}: the bundle lacks this file; make the bundle again")
-        if name not in card.sha256 or sha256(file) != card.sha256[name]:
-            raise ModelError(
+            raise UserError(f"{file}: the bundle lacks this file; make the bundle again")
+        if name not in manifest.sha256 or sha256(file) != manifest.sha256[name]:
+            raise UserError(
                 f"{file}: the file is not the one the bundle was made with (sha256 differs from model.yaml); "
                 "make the bundle again"
             )
     cfg, weights = folder / "network.cfg", folder / "network.weights"
-    return ModelFiles(cfg, weights, card.names, card.size, folder, card.sha256)
+    return ModelFiles(cfg, weights, manifest.names, manifest.size, folder, manifest.sha256)

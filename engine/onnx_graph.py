@@ -1,7 +1,7 @@
-"""The Keras network as an ONNX graph: NCHW, batch norm folded, layers named as Keras names them.
+"""A Darknet network as an ONNX graph: NCHW, batch norm folded, layers named after the cfg.
 
-It walks the functional model, so it needs no inference library and works on any Keras backend. Input
-`image` is float32 (batch, 3, height, width), RGB, 0 to 1; outputs are `head_0`, `head_1`, ... in NCHW.
+Input `image` is float32 (batch, 3, height, width), RGB, 0 to 1; outputs are `head_0`, `head_1`, ... in NCHW, the raw
+channels that each [yolo] layer reads. Layers count from 0 without [net]: `convolutional_0`, `convolutional_0_leaky`.
 """
 
 from __future__ import annotations
@@ -9,55 +9,64 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from engine.errors import ModelError
-from engine.network import ChannelGroup, YoloHead
+from engine.darknet import BN_EPSILON, Convolution, Layer, Network, Weights
 
 OPSET = 19
 """The first whose QuantizeLinear takes float16, which TensorRT wants of a graph in half precision."""
 IR_VERSION = 9
+LEAKY_SLOPE = 0.1
+IMAGE = "image"
 
 
-def to_onnx(model: keras.Model, batch: int | str = 1) -> onnx.ModelProto:
+def to_onnx(network: Network, weights: Weights, batch: int | str = 1) -> onnx.ModelProto:
     """Return the ONNX model.
 
     :param batch: pictures in a batch; a name makes it dynamic.
-    :raises ModelError: the model has a layer that a YOLO network does not.
     """
     graph = _Graph()
-    _, height, width, channels = model.inputs[0].shape
-    names = {id(model.inputs[0]): "image"}
-    for operation in model.operations:
-        if isinstance(operation, keras.layers.InputLayer):
-            continue
-        node = operation._inbound_nodes[0]
-        emit = next((e for kind, e in _EMITTERS.items() if isinstance(operation, kind)), None)
-        if emit is None:
-            raise ModelError(f"the layer {operation.name} ({type(operation).__name__}) has no ONNX form here")
-        names[id(node.output_tensors[0])] = emit(graph, operation, [names[id(x)] for x in node.input_tensors])
+    arrays = {c.index: entry for c, entry in zip(network.convolutions, weights.arrays, strict=True)}
+    tensors: dict[int, str] = {-1: IMAGE}
+    for layer in _leading_to_heads(network):
+        inputs = [tensors[i] for i in layer.inputs]
+        if layer.convolution is not None:
+            tensors[layer.index] = _convolutional(graph, layer.convolution, arrays[layer.index], inputs[0])
+        else:
+            tensors[layer.index] = _EMITTERS[layer.kind](graph, layer, inputs, network)
     outputs = []
-    for i, tensor in enumerate(model.outputs):
-        graph.add("Identity", [names[id(tensor)]], f"head_{i}")
-        _, h, w, c = tensor.shape
-        outputs.append(helper.make_tensor_value_info(f"head_{i}", TensorProto.FLOAT, [batch, c, h, w]))
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, channels, height, width])
+    for i, head in enumerate(network.heads):
+        height, width, channels = network.layers[head.index].shape
+        graph.add("Identity", [tensors[head.index]], f"head_{i}")
+        outputs.append(helper.make_tensor_value_info(f"head_{i}", TensorProto.FLOAT, [batch, channels, height, width]))
+    shape = [batch, network.channels, network.height, network.width]
+    image = helper.make_tensor_value_info(IMAGE, TensorProto.FLOAT, shape)
     proto = helper.make_graph(graph.nodes, "yolo", [image], outputs, graph.constants)
     opsets = [helper.make_opsetid("", OPSET)]
     return helper.make_model(proto, opset_imports=opsets, ir_version=IR_VERSION, producer_name="reticle")
 
 
+def _leading_to_heads(network: Network) -> list[Layer]:
+    """Return the layers that a head depends on, in the order of the cfg."""
+    needed: set[int] = set()
+    waiting = [head.index for head in network.heads]
+    while waiting:
+        index = waiting.pop()
+        if index >= 0 and index not in needed:
+            needed.add(index)
+            waiting += network.layers[index].inputs
+    return [layer for layer in network.layers if layer.index in needed]
+
+
 class _Graph:
-    """Nodes and constants as they gather."""
+    """Collects nodes and constants."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
-        self.pads: dict[str, list[int]] = {}
-        """Zero padding that the convolution reading this tensor takes over."""
 
     def add(self, kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
@@ -68,69 +77,42 @@ class _Graph:
         return name
 
 
-def _convolution(graph: _Graph, layer: Any, inputs: list[str]) -> str:
-    kernel, *bias = layer.get_weights()
-    kernel = kernel.transpose(3, 2, 0, 1).astype(np.float64)
-    offset = bias[0].astype(np.float64) if bias else np.zeros(len(kernel))
-    normal = _following_batch_norm(layer)
-    if normal is not None:
-        gamma, beta, mean, variance = (w.astype(np.float64) for w in normal.get_weights())
-        scale = gamma / np.sqrt(variance + normal.epsilon)
-        kernel, offset = kernel * scale[:, None, None, None], (offset - mean) * scale + beta
-    size, stride = layer.kernel_size, layer.strides
-    if layer.padding == "same":
-        pads = [size[0] // 2, size[1] // 2, (size[0] - 1) // 2, (size[1] - 1) // 2]
-    else:
-        pads = graph.pads.get(inputs[0], [0, 0, 0, 0])
-    weights = [
-        graph.constant(f"{layer.name}.kernel", np.ascontiguousarray(kernel, np.float32)),
-        graph.constant(f"{layer.name}.bias", offset.astype(np.float32)),
-    ]
-    source = inputs[0].removesuffix(":padded")
-    return graph.add(
-        "Conv", [source, *weights], layer.name, strides=list(stride), pads=pads, group=layer.groups,
-        kernel_shape=list(size),
+def _convolutional(graph: _Graph, convolution: Convolution, arrays: dict[str, NDArray[np.float32]], source: str) -> str:
+    name = f"convolutional_{convolution.index}"
+    kernel, bias = folded(convolution, arrays)
+    weights = [graph.constant(f"{name}.kernel", kernel), graph.constant(f"{name}.bias", bias)]
+    graph.add(
+        "Conv", [source, *weights], name, strides=[convolution.stride] * 2, pads=[convolution.pad] * 4,
+        group=convolution.groups, kernel_shape=[convolution.size] * 2,
     )  # fmt: skip
+    return _activation(graph, f"{name}_{convolution.activation}", convolution.activation, name)
 
 
-def _following_batch_norm(layer: Any) -> Any:
-    followers = [node.operation for node in layer._outbound_nodes]
-    if len(followers) == 1 and isinstance(followers[0], keras.layers.BatchNormalization):
-        return followers[0]
-    return None
+def folded(
+    convolution: Convolution, arrays: dict[str, NDArray[np.float32]]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return a convolution's kernel and bias with its batch norm folded in, both float32."""
+    kernel, bias = arrays["kernel"].astype(np.float64), arrays["beta"].astype(np.float64)
+    if convolution.batch_normalize:
+        gamma, mean, variance = (arrays[key].astype(np.float64) for key in ("gamma", "mean", "variance"))
+        scale = gamma / np.sqrt(variance + BN_EPSILON)
+        kernel, bias = kernel * scale[:, None, None, None], -mean * scale + bias
+    return np.ascontiguousarray(kernel, np.float32), bias.astype(np.float32)
 
 
-def _batch_norm(graph: _Graph, layer: Any, inputs: list[str]) -> str:
-    return inputs[0]  # the convolution before it has taken it in
-
-
-def _head(graph: _Graph, layer: Any, inputs: list[str]) -> str:
-    return inputs[0]
-
-
-def _padding(graph: _Graph, layer: Any, inputs: list[str]) -> str:
-    (top, bottom), (left, right) = layer.padding
-    name = f"{inputs[0]}:padded"
-    graph.pads[name] = [top, left, bottom, right]
-    return name
-
-
-def _leaky(graph: _Graph, layer: Any, inputs: list[str]) -> str:
-    return graph.add("LeakyRelu", inputs, layer.name, alpha=float(layer.negative_slope))
-
-
-def _activation(graph: _Graph, layer: Any, inputs: list[str]) -> str:
-    name, kind = layer.name, layer.activation.__name__
-    x = inputs[0]
-    if kind == "sigmoid":
+def _activation(graph: _Graph, name: str, kind: str, x: str) -> str:
+    if kind == "linear":
+        return x
+    if kind == "leaky":
+        return graph.add("LeakyRelu", [x], name, alpha=LEAKY_SLOPE)
+    if kind == "logistic":
         return graph.add("Sigmoid", [x], name)
     if kind == "relu":
         return graph.add("Relu", [x], name)
-    if kind == "silu":
+    if kind == "swish":
         return graph.add("Mul", [x, graph.add("Sigmoid", [x], f"{name}.sigmoid")], name)
-    if kind == "mish":
-        return _mish(graph, name, x)
-    raise ModelError(f"the layer {name} has the activation {kind}, which has no ONNX form here")
+    assert kind == "mish", kind  # engine.darknet.ACTIVATIONS has no other
+    return _mish(graph, name, x)
 
 
 def _mish(graph: _Graph, name: str, x: str) -> str:
@@ -146,52 +128,61 @@ def _mish(graph: _Graph, name: str, x: str) -> str:
     return graph.add("Div", [xu, graph.add("Sub", [two, u], f"{name}.2-u")], name)
 
 
-def _pool(graph: _Graph, layer: Any, inputs: list[str]) -> str:
+def _maxpool(graph: _Graph, layer: Layer, inputs: list[str], network: Network) -> str:
+    stride = layer.section.whole("stride", 1)
+    size = layer.section.whole("size", stride)
+    # Darknet's default padding of size - 1 puts the smaller half first, as SAME_UPPER does.
     return graph.add(
-        "MaxPool", inputs, layer.name, kernel_shape=list(layer.pool_size), strides=list(layer.strides),
+        "MaxPool", inputs, f"maxpool_{layer.index}", kernel_shape=[size] * 2, strides=[stride] * 2,
         auto_pad="SAME_UPPER",
     )  # fmt: skip
 
 
-def _upsample(graph: _Graph, layer: Any, inputs: list[str]) -> str:
-    scales = graph.constant(f"{layer.name}.scales", np.array([1, 1, *layer.size], np.float32))
+def _upsample(graph: _Graph, layer: Layer, inputs: list[str], network: Network) -> str:
+    name, stride = f"upsample_{layer.index}", layer.section.whole("stride", 2)
+    scales = graph.constant(f"{name}.scales", np.array([1, 1, stride, stride], np.float32))
     return graph.add(
-        "Resize", [inputs[0], "", scales], layer.name, mode="nearest", nearest_mode="floor",
+        "Resize", [inputs[0], "", scales], name, mode="nearest", nearest_mode="floor",
         coordinate_transformation_mode="asymmetric",
     )  # fmt: skip
 
 
-def _group(graph: _Graph, layer: Any, inputs: list[str]) -> str:
-    channels = layer._inbound_nodes[0].input_tensors[0].shape[-1]
-    step = channels // layer.groups
+def _route(graph: _Graph, layer: Layer, inputs: list[str], network: Network) -> str:
+    groups, group = layer.section.whole("groups", 1), layer.section.whole("group_id", 0)
+    name = f"route_{layer.index}"
+    if groups > 1:
+        channels = [network.layers[i].shape[2] // groups for i in layer.inputs]
+        names = [name] if len(inputs) == 1 else [f"{name}_{i}" for i in range(len(inputs))]
+        inputs = [
+            _channels(graph, part, x, group * step, (group + 1) * step)
+            for part, x, step in zip(names, inputs, channels, strict=True)
+        ]
+    return inputs[0] if len(inputs) == 1 else graph.add("Concat", inputs, name, axis=1)
+
+
+def _channels(graph: _Graph, name: str, source: str, start: int, end: int) -> str:
     bounds = [
-        graph.constant(f"{layer.name}.{key}", np.array([value], np.int64))
-        for key, value in (("start", layer.group * step), ("end", (layer.group + 1) * step), ("axis", 1))
+        graph.constant(f"{name}.{key}", np.array([value], np.int64))
+        for key, value in (("start", start), ("end", end), ("axis", 1))
     ]
-    return graph.add("Slice", [inputs[0], *bounds], layer.name)
+    return graph.add("Slice", [source, *bounds], name)
 
 
-def _concatenate(graph: _Graph, layer: Any, inputs: list[str]) -> str:
-    return graph.add("Concat", inputs, layer.name, axis=1)
-
-
-def _add(graph: _Graph, layer: Any, inputs: list[str]) -> str:
-    total = inputs[0]
+def _shortcut(graph: _Graph, layer: Layer, inputs: list[str], network: Network) -> str:
+    name, total = f"shortcut_{layer.index}", inputs[0]
     for i, x in enumerate(inputs[1:], 2):
-        total = graph.add("Add", [total, x], layer.name if i == len(inputs) else f"{layer.name}.{i}")
+        total = graph.add("Add", [total, x], name if i == len(inputs) else f"{name}.{i}")
     return total
 
 
-_EMITTERS: dict[type, Callable[[_Graph, Any, list[str]], str]] = {
-    keras.layers.Conv2D: _convolution,
-    keras.layers.BatchNormalization: _batch_norm,
-    keras.layers.ZeroPadding2D: _padding,
-    keras.layers.LeakyReLU: _leaky,
-    keras.layers.Activation: _activation,
-    keras.layers.MaxPooling2D: _pool,
-    keras.layers.UpSampling2D: _upsample,
-    ChannelGroup: _group,
-    keras.layers.Concatenate: _concatenate,
-    keras.layers.Add: _add,
-    YoloHead: _head,
+def _yolo(graph: _Graph, layer: Layer, inputs: list[str], network: Network) -> str:
+    return inputs[0]
+
+
+_EMITTERS: dict[str, Callable[[_Graph, Layer, list[str], Network], str]] = {
+    "maxpool": _maxpool,
+    "upsample": _upsample,
+    "route": _route,
+    "shortcut": _shortcut,
+    "yolo": _yolo,
 }

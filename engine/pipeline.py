@@ -1,31 +1,22 @@
-"""From a frame to boxes: an engine with what stands before and after it, in its graph or outside."""
+"""From a frame to boxes: an engine with its pre- and post-processing, in its graph or outside."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.geometry import Resize
+from core.precision import Precision
 from engine.boxes import Decoder, Rows
-from engine.darknet import Network
-from engine.engine import ENGINES, Ends, Model, Precision, load_engine
-from engine.onnx_ends import Front
-from engine.preprocess import Preprocessor, Resize
+from engine.engine import GraphStages, Model, load_engine
+from engine.preprocess import Preprocessor
+from engine.runtime import find_runtime
 
 Where = Literal["auto", "graph", "host"]
-"""Where pixels are prepared and heads decoded: in the engine's graph, or by OpenCV and numpy."""
-
-IN_GRAPH: dict[str, tuple[bool, bool]] = {
-    "openvino": (True, False),
-    "onnx": (True, False),
-    "onnx:cuda": (True, False),
-    "tensorflow": (False, False),
-    "tensorrt": (True, True),
-    "tensorrt-rtx": (True, True),
-}
-"""Front and back: what measured faster. docs/conversion.md has the figures."""
+"""Where pixels are prepared and heads decoded: in the engine's graph, or by OpenCV and numpy; `auto` is what the
+runtime says measured faster."""
 
 
 class Pipeline:
@@ -33,7 +24,7 @@ class Pipeline:
 
     :param confidence: boxes less sure than this are dropped, 0 to 1.
     :param nms: of two boxes of a class that overlap by more IoU than this, one goes.
-    :raises ModelError: the engine is not there or cannot take the network.
+    :raises UserError: the engine is not there or cannot take the network.
     """
 
     def __init__(
@@ -49,11 +40,9 @@ class Pipeline:
         network = model.network
         if resize == "auto":
             resize = "letterbox" if network.letter_box else "stretch"
-        self.engine = load_engine(engine, model, precision, ends(engine, model, where))
+        self.engine = load_engine(engine, model, precision, graph_stages(engine, model, where))
         self._preprocessor = Preprocessor(self.engine.input, self.engine.layout, resize)
         self._decoder = Decoder(network, confidence, nms)
-        self.unscaled = Decoder(_without_scale(network), confidence, nms)
-        """Decodes as if the cfg had no scale_x_y, for comparison."""
         self.prepare = self._preprocessor.run
         """Write one frame, uint8 (height, width, 3) BGR or (height, width, 4) BGRA, into the engine's input."""
         self.infer = self.engine.infer
@@ -62,11 +51,7 @@ class Pipeline:
 
     def boxes(self, outputs: list[NDArray[np.float32]]) -> Rows:
         """Return what the outputs of `infer` say of the frame last prepared: boxes xyxy in its pixels, best first."""
-        return self.boxes_by(self._decoder, outputs)
-
-    def boxes_by(self, decoder: Decoder, outputs: list[NDArray[np.float32]]) -> Rows:
-        """Return the same as `boxes` by another decoder."""
-        boxes, scores, classes = decoder.decode(outputs)
+        boxes, scores, classes = self._decoder.decode(outputs)
         if len(boxes):
             boxes = self._preprocessor.to_frame(boxes)
         return boxes, scores, classes
@@ -77,22 +62,16 @@ class Pipeline:
         return self.boxes(self.infer())
 
 
-def _without_scale(network: Network) -> Network:
-    layers = (
-        layer if layer.head is None else replace(layer, head=replace(layer.head, scale_x_y=1.0))
-        for layer in network.layers
+def graph_stages(engine: str, model: Model, where: Where) -> GraphStages:
+    """Return what an engine's graph is given beside the network."""
+    network, runtime = model.network, find_runtime(engine)
+    if not runtime.reads_onnx:
+        return GraphStages()
+    from engine.onnx_preprocess import Preprocess
+
+    preprocess, postprocess = (runtime.preprocess, runtime.postprocess) if where == "auto" else (where, where)
+    return GraphStages(
+        Preprocess(network.height, network.width) if preprocess == "graph" else None,
+        # One decoding serves all heads, so they must be of one kind.
+        postprocess == "graph" and len({head.new_coords for head in network.heads}) == 1,
     )
-    return replace(network, layers=tuple(layers))
-
-
-def ends(engine: str, model: Model, where: Where) -> Ends:
-    """Return the ends that an engine's graph is given."""
-    network = model.network
-    base = engine.partition(":")[0]
-    front, back = IN_GRAPH.get(engine, IN_GRAPH[base]) if base in ENGINES else (False, False)
-    if where != "auto":
-        front = back = where == "graph"
-    back = back and len({head.new_coords for head in network.heads}) == 1
-    if base == "tensorflow":
-        return Ends()
-    return Ends(Front(network.height, network.width) if front else None, back)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Resize = Literal["letterbox", "stretch"]
+from core.geometry import Placement, Resize, place
 
 GREY = 127
 """What Darknet fills a letterbox with, 0.5 of 255."""
@@ -21,9 +21,8 @@ class Preprocessor:
     """Writes frames into an engine's input, and maps boxes back.
 
     :param target: the engine's input: float32 (1, height, width, 3) or (1, 3, height, width), RGB, 0 to 1; or
-        uint8 (1, height, width, 3 or 4), BGR or BGRA, where the graph does the rest.
-    :param resize: `letterbox` keeps the picture's proportions and fills the rest with grey; `stretch`
-        fills the input.
+        uint8 (1, height, width, 3), BGR, where the graph does the rest.
+    :param resize: see `core.geometry.Resize`; a letterbox is padded with grey.
     """
 
     def __init__(self, target: NDArray[Any], layout: str, resize: Resize) -> None:
@@ -39,16 +38,14 @@ class Preprocessor:
         self._source: tuple[int, ...] = ()
         self._canvas = np.zeros((self._height, self._width, 3), np.uint8)
         self._dropped = self._canvas
-        self._place = (0, 0, self._width, self._height)
+        self._placed = Placement(0, 0, self._width, self._height)
         self._to_frame: tuple[NDArray[np.float32], ...] = ()  # what is taken off, the scale, the limit
 
     def _run(self, pixels: NDArray[np.uint8]) -> None:
         if pixels.shape != self._source:
             self._plan(pixels.shape)
         if pixels.shape[:2] != (self._height, self._width):
-            left, top, width, height = self._place
-            part = self._canvas[top : top + height, left : left + width]
-            cv2.resize(pixels, (width, height), dst=part, interpolation=cv2.INTER_LINEAR)
+            self._resize_into(self._canvas, pixels)
             pixels = self._canvas
         cv2.mixChannels([pixels], self._mixed, _BGR_TO_RGB)
         np.multiply(self._rgb, _SCALE, out=self._target)
@@ -58,7 +55,7 @@ class Preprocessor:
             self._plan(pixels.shape)
         target = self._target
         same = pixels.shape[:2] == (self._height, self._width)
-        if pixels.shape[2] == 4 and target.shape[2] == 3:  # before the resize, which then has less to do
+        if pixels.shape[2] == 4:  # before the resize, which then has less to do
             # cvtColor does this in an eighth of mixChannels' time.
             cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR, dst=target if same else self._dropped)
             if same:
@@ -67,9 +64,12 @@ class Preprocessor:
         if same:
             np.copyto(target, pixels)
         else:
-            left, top, width, height = self._place
-            part = target[top : top + height, left : left + width]
-            cv2.resize(pixels, (width, height), dst=part, interpolation=cv2.INTER_LINEAR)
+            self._resize_into(target, pixels)
+
+    def _resize_into(self, canvas: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> None:
+        p = self._placed
+        inside = canvas[p.top : p.top + p.height, p.left : p.left + p.width]
+        cv2.resize(pixels, (p.width, p.height), dst=inside, interpolation=cv2.INTER_LINEAR)
 
     def to_frame(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return boxes in pixels of the frame last written, cut at its edges.
@@ -85,15 +85,10 @@ class Preprocessor:
     def _plan(self, shape: tuple[int, ...]) -> None:
         self._source = shape
         height, width = shape[:2]
-        if self._resize == "letterbox":
-            scale = min(self._width / width, self._height / height)
-            new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
-        else:
-            new_width, new_height = self._width, self._height
-        left, top = (self._width - new_width) // 2, (self._height - new_height) // 2
-        self._place = (left, top, new_width, new_height)
-        sides = (width / new_width, height / new_height), (width, height)
-        self._to_frame = tuple(np.array(two * 2, np.float32) for two in ((left, top), *sides))
+        placed = place((width, height), (self._width, self._height), self._resize)
+        self._placed = placed
+        mapping = (placed.left, placed.top), (width / placed.width, height / placed.height), (width, height)
+        self._to_frame = tuple(np.array(two * 2, np.float32) for two in mapping)
         self._canvas = np.full((self._height, self._width, shape[2]), GREY, np.uint8)
         self._dropped = np.empty((height, width, 3), np.uint8)
         if self._target.dtype == np.uint8:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from engine.errors import ModelError
+from core.errors import UserError
 
 MODULES = {"tensorrt": ("tensorrt",), "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings")}
 """The modules of each engine; RTX's bare bindings go by the second name."""
@@ -15,7 +15,7 @@ def load(name: str) -> Any:
     """Import TensorRT.
 
     :param name: `tensorrt` or `tensorrt-rtx`.
-    :raises ModelError: it is not installed, or its libraries are missing.
+    :raises UserError: it is not installed, or its libraries are missing.
     """
     problem: Exception | None = None
     for module in MODULES[name]:
@@ -25,7 +25,7 @@ def load(name: str) -> Any:
             problem = problem or error
         except (OSError, RuntimeError) as error:
             problem = error
-    raise ModelError(f"{name} cannot be loaded ({problem}); install it anew, or choose another engine") from problem
+    raise UserError(f"{name} cannot be loaded ({problem}); install it anew, or choose another engine") from problem
 
 
 def is_rtx(trt: Any) -> bool:

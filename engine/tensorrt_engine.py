@@ -1,6 +1,6 @@
 """The engines `tensorrt` and `tensorrt-rtx`: running an engine that conversion has built.
 
-Not executed on the machines this is developed on, which have no card that TensorRT for RTX takes. A test checks every
+Not executed on the machines this is developed on, which have no GPU that TensorRT for RTX takes. A test checks every
 name and argument used here against the real module.
 """
 
@@ -14,11 +14,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from core.command import COMMAND
+from core.errors import UserError
+from core.files import sha256, write_atomically
+from core.precision import Precision
 from engine import tensorrt_api
-from engine.cuda import Buffer, Recording, card, checked, runtime
-from engine.engine import Ends, Model, Precision
-from engine.errors import ModelError
-from engine.files import COMMAND, sha256, write
+from engine.cuda import Buffer, Recording, checked, gpu, runtime
+from engine.engine import GraphStages, Model
 
 
 def engine_name(runtime_name: str, precision: str) -> str:
@@ -26,30 +28,30 @@ def engine_name(runtime_name: str, precision: str) -> str:
     return f"{precision}.{runtime_name}.engine"
 
 
-def make(model: Model, precision: Precision, ends: Ends, device: str) -> TensorRtEngine:
-    """Load the bundle's engine, which has its front and back built in.
+def load(model: Model, precision: Precision, stages: GraphStages, device: str) -> TensorRtEngine:
+    """Load the bundle's engine, which has pre- and post-processing built in.
 
     :param device: `tensorrt` or `tensorrt-rtx`.
-    :raises ModelError: there is no engine yet, or it was made for another card, version or size.
+    :raises UserError: there is no engine yet, or it was built for another GPU, version or size.
     """
     remedy = f'"{COMMAND} convert --model {model.folder} --precision {precision} --target {device}"'
     if model.folder is None:
-        raise ModelError(f"the engine {device} runs bundles; make one with `convert --target {device}`")
+        raise UserError(f"the engine {device} runs bundles; make one with `convert --target {device}`")
     path = model.folder / engine_name(device, precision)
     if not path.is_file():
-        raise ModelError(f"{path}: this bundle has no engine for {device} at {precision} yet: make it with {remedy}")
+        raise UserError(f"{path}: this bundle has no engine for {device} at {precision} yet: make it with {remedy}")
     if model.sha256.get(path.name) != sha256(path):
-        raise ModelError(f"{path}: the file is not the one the bundle was made with; make it again with {remedy}")
+        raise UserError(f"{path}: the file is not the one the bundle was made with; make it again with {remedy}")
     made = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["key"]
     trt = tensorrt_api.load(device)
     cudart = runtime()
-    name, capability = card(cudart)
+    name, capability = gpu(cudart)
     here = {"version": tensorrt_api.version(trt), "size": [model.network.width, model.network.height]}
-    if not tensorrt_api.is_rtx(trt):  # TensorRT for RTX compiles for the card when it loads
-        here |= {"card": name, "compute_capability": capability}
+    if not tensorrt_api.is_rtx(trt):  # TensorRT for RTX compiles for the GPU when it loads
+        here |= {"gpu": name, "compute_capability": capability}
     for what, value in here.items():
         if made.get(what) != value:
-            raise ModelError(
+            raise UserError(
                 f"{path}: this engine's {what} is {made.get(what)}, here it is {value}; make it again with {remedy}"
             )
     return TensorRtEngine(trt, cudart, path)
@@ -58,15 +60,16 @@ def make(model: Model, precision: Precision, ends: Ends, device: str) -> TensorR
 class TensorRtEngine:
     """Runs a serialized engine with batch 1: one upload, the network, the downloads, as one CUDA graph.
 
-    :raises ModelError: TensorRT cannot load the engine on this card.
+    :raises UserError: TensorRT cannot load the engine on this GPU.
     """
 
     def __init__(self, trt: Any, cudart: Any, path: Path) -> None:
+        self.description = tensorrt_api.version(trt)
         self._logger = trt.Logger(trt.Logger.ERROR)
         self._runtime = trt.Runtime(self._logger)
         engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
         if engine is None:
-            raise ModelError(f"{path}: TensorRT cannot load this engine on this card; convert again on this machine")
+            raise UserError(f"{path}: TensorRT cannot load this engine on this GPU; convert again on this machine")
         self._engine = engine
         self._context = _context(trt, engine, path.with_suffix(".cache"))
         self._inputs: list[Buffer] = []
@@ -82,7 +85,7 @@ class TensorRtEngine:
             (self._inputs if incoming else self._outputs).append(buffer)
         self._recording = Recording(cudart, self._enqueue)
         self.input: NDArray[Any] = self._inputs[0].array
-        # An engine for batches has neither front nor back: planes go in, and heads come out.
+        # An engine for batches has no pre- and post-processing: planes go in, and heads come out.
         self.layout: Literal["NHWC", "NCHW"] = "NHWC" if self.input.dtype == np.uint8 else "NCHW"
         arrays = [buffer.array[0] for buffer in self._outputs]
         self._arrays = [array.transpose(1, 2, 0) if array.ndim == 3 else array for array in arrays]
@@ -91,7 +94,7 @@ class TensorRtEngine:
     def _enqueue(self, stream: Any) -> None:
         self._inputs[0].upload(stream)
         if not self._context.execute_async_v3(int(stream)):
-            raise ModelError("TensorRT could not run the network; see its message above")
+            raise UserError("TensorRT could not run the network; see its message above")
         for buffer in self._outputs:
             buffer.download(stream)
 
@@ -111,6 +114,6 @@ def _context(trt: Any, engine: Any, cache: Path) -> Any:
         kept.deserialize(cache.read_bytes())
     config.set_runtime_cache(kept)
     context = engine.create_execution_context(config)
-    with contextlib.suppress(ModelError):
-        write(cache, bytes(kept.serialize()))
+    with contextlib.suppress(UserError):
+        write_atomically(cache, bytes(kept.serialize()))
     return context

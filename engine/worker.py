@@ -1,7 +1,7 @@
 """An engine in a process of its own: tried without risk, and timed beside others in turn.
 
-TensorFlow and OpenVINO want different Keras backends, a broken driver can take its process with it, and a run whose
-engine is another must never import TensorFlow. So whoever tries or compares engines holds each of them here.
+A broken driver can take its process with it, and a run whose engine is another must never import TensorFlow. So
+whoever tries or compares engines holds each of them here.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import UserError
+from core.geometry import Resize
+from core.precision import Precision
 from engine.boxes import Rows
-from engine.engine import Precision
-from engine.errors import ModelError
 from engine.models import ModelFiles
 from engine.pipeline import Where
-from engine.preprocess import Resize
 
 START_S = 600.0
 """How long an engine may take to load: a large network's TensorRT or XLA build takes minutes."""
@@ -44,7 +44,7 @@ class Job:
 class Worker:
     """A process that holds one engine.
 
-    :raises ModelError: the engine cannot be loaded, said in one sentence.
+    :raises UserError: the engine cannot be loaded, said in one sentence.
     """
 
     def __init__(self, job: Job) -> None:
@@ -54,8 +54,8 @@ class Worker:
         self._process = context.Process(target=_serve, args=(theirs, job), daemon=True)
         self._process.start()
         theirs.close()
-        self.about: str = self._answer(START_S)
-        """What the engine says of itself: its arithmetic or its provider."""
+        self.description: str = self._answer(START_S)
+        """What the engine says of itself; see `Engine.description`."""
 
     def outputs(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Return copies of the network's outputs for a frame, uint8 (height, width, 3) BGR."""
@@ -64,10 +64,6 @@ class Worker:
     def rows(self, pixels: NDArray[np.uint8]) -> Rows:
         """Return the boxes in a frame."""
         return self._ask("rows", pixels)
-
-    def swapped_rows(self, pixels: NDArray[np.uint8]) -> Rows:
-        """Return the boxes as a well-known tutorial had them: blue for red, no scale_x_y. It wants raw heads."""
-        return self._ask("swapped_rows", pixels)
 
     def time(self, pixels: NDArray[np.uint8], runs: int = 1) -> list[tuple[int, int]]:
         """Return for each run the nanoseconds from frame to boxes, and those of the network alone."""
@@ -98,23 +94,20 @@ class Worker:
         try:
             if not self._pipe.poll(timeout_s):
                 self._process.kill()
-                raise ModelError(f"the engine {self.job.engine} did not answer within {timeout_s:.0f} s")
+                raise UserError(f"the engine {self.job.engine} did not answer within {timeout_s:.0f} s")
             good, value = self._pipe.recv()
         except (EOFError, OSError):
             raise self._gone() from None
         if not good:
-            raise ModelError(value)
+            raise UserError(value)
         return value
 
-    def _gone(self) -> ModelError:
+    def _gone(self) -> UserError:
         self._process.join(5)
-        return ModelError(f"the engine {self.job.engine} ended its process (exit status {self._process.exitcode})")
+        return UserError(f"the engine {self.job.engine} ended its process (exit status {self._process.exitcode})")
 
 
 def _serve(pipe: Any, job: Job) -> None:
-    base = job.engine.partition(":")[0]
-    os.environ["KERAS_BACKEND"] = "tensorflow" if base == "tensorflow" else "openvino"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Runtimes write to the terminal whatever they please; what matters comes back through the pipe.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
@@ -130,9 +123,8 @@ def _serve(pipe: Any, job: Job) -> None:
             resize=job.resize,
             where=job.where,
         )
-        engine = pipeline.engine
-        pipe.send((True, str(getattr(engine, "arithmetic", "") or getattr(engine, "provider", ""))))
-    except ModelError as error:
+        pipe.send((True, pipeline.engine.description))
+    except UserError as error:
         pipe.send((False, str(error)))
         return
     except Exception as error:  # whatever a runtime raises while it loads
@@ -154,11 +146,6 @@ def _outputs(pipeline: Any, pixels: NDArray[np.uint8]) -> list[NDArray[np.float3
     return [np.ascontiguousarray(output) for output in pipeline.infer()]
 
 
-def _swapped_rows(pipeline: Any, pixels: NDArray[np.uint8]) -> Rows:
-    pipeline.prepare(np.ascontiguousarray(pixels[..., ::-1]))
-    return pipeline.boxes_by(pipeline.unscaled, pipeline.infer())
-
-
 def _time(pipeline: Any, argument: tuple[NDArray[np.uint8], int]) -> Sequence[tuple[int, int]]:
     pixels, runs = argument
     times = []
@@ -176,7 +163,6 @@ def _time(pipeline: Any, argument: tuple[NDArray[np.uint8], int]) -> Sequence[tu
 _DO: dict[str, Callable[[Any, Any], Any]] = {
     "outputs": _outputs,
     "rows": lambda pipeline, pixels: pipeline.run(pixels),
-    "swapped_rows": _swapped_rows,
     "time": _time,
 }
 

@@ -1,4 +1,4 @@
-"""Accuracy: AP as pycocotools counts it, AP50 as Darknet does, and the protocol of an old tutorial beside them."""
+"""Accuracy: AP as pycocotools counts it, and AP50 as Darknet does."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from agent.errors import UserError
+from core.errors import UserError
+from core.geometry import iou
+from core.images import read_image
 from engine.boxes import Rows
 from evaluation.datasets import Annotated
 
 CONFIDENCE = 0.005
 NMS = 0.45
-MOST_BOXES = 100
+BOX_LIMIT = 100
 """Boxes an image that COCO's protocol counts."""
 
 Detect = Callable[[NDArray[np.uint8]], Rows]
@@ -46,7 +47,7 @@ def predictions(detect: Detect, images: Sequence[Annotated], done: Callable[[], 
     """
     found = []
     for image in images:
-        pixels = cv2.imread(str(image.path), cv2.IMREAD_COLOR)
+        pixels = read_image(image.path)
         if pixels is None:
             raise UserError(f"{image.path}: this is no image or is damaged; take it and its annotations out")
         found.append(detect(pixels))
@@ -77,7 +78,7 @@ def coco(found: Sequence[Rows], images: Sequence[Annotated]) -> tuple[float, flo
             for box, s, c in zip(*rows, strict=True)
         ]
         scoring = COCOeval(truth, truth.loadRes(results), "bbox")
-        scoring.params.maxDets = [1, 10, MOST_BOXES]
+        scoring.params.maxDets = [1, 10, BOX_LIMIT]
         scoring.evaluate()
         scoring.accumulate()
     precision = scoring.eval["precision"][:, :, :, 0, -1]  # IoU, recall, class
@@ -114,7 +115,7 @@ def _xywh(box: NDArray[Any]) -> list[float]:
     return [x1, y1, x2 - x1, y2 - y1]
 
 
-def darknet_ap50(found: Sequence[Rows], images: Sequence[Annotated], iou: float = 0.5) -> float:
+def darknet_ap50(found: Sequence[Rows], images: Sequence[Annotated], least_iou: float = 0.5) -> float:
     """Return AP50 as `darknet detector map` counts it, over the classes that the annotations have.
 
     Its peculiarities (detector.c, validate_detector_map): a box is matched with the truth it overlaps most, also when
@@ -131,7 +132,7 @@ def darknet_ap50(found: Sequence[Rows], images: Sequence[Annotated], iou: float 
             taken: set[int] = set()
             for box, score in zip(boxes[mine], confidence[mine], strict=True):
                 best, overlap = _best(box, truth)
-                hit = overlap > iou and best not in taken
+                hit = overlap > least_iou and best not in taken
                 if hit:
                     taken.add(best)
                 scores.append(float(score))
@@ -144,18 +145,9 @@ def darknet_ap50(found: Sequence[Rows], images: Sequence[Annotated], iou: float 
 def _best(box: NDArray[Any], truth: NDArray[np.float64]) -> tuple[int, float]:
     if not len(truth):
         return -1, 0.0
-    found = overlaps(box[None], truth)[0]
+    found = iou(box[None], truth)[0]
     best = int(np.argmax(found))
     return best, float(found[best])
-
-
-def overlaps(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """Return the IoU of each of `a` (n, 4) with each of `b` (m, 4), xyxy: (n, m)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    inside = np.prod(np.clip(high - low, 0, None), axis=2)
-    size_a, size_b = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (a, b))
-    return inside / np.maximum(size_a[:, None] + size_b[None] - inside, 1e-9)
 
 
 def _area(scores: NDArray[Any], hits: NDArray[np.bool_], count: int) -> float:
@@ -167,18 +159,3 @@ def _area(scores: NDArray[Any], hits: NDArray[np.bool_], count: int) -> float:
     precision = true / np.arange(1, len(true) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float((np.diff(recall) * envelope).sum())
-
-
-def seed_rows(rows: Rows) -> Rows:
-    """Return predictions as the tutorial's protocol has them: above 0.05, one label a box, whole pixels.
-
-    Its network got blue for red, and its decoding left scale_x_y out; that is the caller's part. Source: the figures
-    of pylessons' TensorFlow-2.x-YOLOv4, 2020, whose INT8 lost 15 % of its accuracy and whose FP32 was 14 points under
-    what the same weights give.
-    """
-    boxes, scores, classes = rows
-    keep = scores > 0.05
-    boxes, scores, classes = boxes[keep].astype(np.int64).astype(np.float32), scores[keep], classes[keep]
-    _, first = np.unique(boxes, axis=0, return_index=True)  # rows come best first
-    first.sort()
-    return boxes[first], scores[first], classes[first]

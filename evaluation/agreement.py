@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.errors import UserError
+from core.errors import UserError
+from core.geometry import Resize
 from engine.boxes import Decoder, Rows
 from engine.darknet import Network
-from engine.preprocess import Preprocessor, Resize
-from evaluation.accuracy import CONFIDENCE, NMS, coco, darknet_ap50, predictions, seed_rows
+from engine.preprocess import Preprocessor
+from evaluation.accuracy import CONFIDENCE, NMS, coco, predictions
 from evaluation.datasets import Annotated
 
 SURE = 0.25
@@ -54,8 +55,3 @@ def as_truth(engine: Any, network: Network, resize: Resize, pictures: Any) -> li
         areas = np.prod(table[:, 2:] - table[:, :2], axis=1)
         found.append(Annotated(path, table, classes.astype(np.int64), np.zeros(len(table), bool), areas))
     return found
-
-
-def seed_ap50(found: Sequence[Rows], truth: Sequence[Annotated]) -> float:
-    """Return AP50 of predictions that were made as the tutorial made them, by its protocol."""
-    return darknet_ap50([seed_rows(rows) for rows in found], truth)

@@ -1,4 +1,4 @@
-"""The aim controller alone, against targets whose motion is known: a simulated view, no game and no network.
+"""Controllers alone, against targets whose motion is known: a simulated view, no game and no network.
 
 Each run is one target that is to be found and followed, with pictures that come late, boxes that tremble and pictures
 without a box; what the controller commands turns the view at the next frame.
@@ -7,17 +7,22 @@ without a box; what the controller commands turns the view at the next frame.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agent.aim import AimController, AimSettings
+from agent.calibration import Calibration
+from agent.context import Context, outside_a_run
+from agent.factories import ControllerFactory
+from agent.history import CommandHistory, View
+from agent.profile import Choice, choose
 from agent.types import LEFT, Frame, Target
-from evaluation.arena import png
+from evaluation import figures
 
 FPS = 60
 SECONDS = 8.0
@@ -34,12 +39,12 @@ STEADY_S = 1.0
 LATENCIES_MS = (0, 50, 100, 200, 300)
 NOISES_PX = (0, 2, 5, 10)
 DROPS = (0.0, 0.2, 0.5)
-METHODS: dict[str, dict[str, float]] = {
+REFERENCES: dict[str, dict[str, float]] = {
     "proportional": {"gain": 0.3},
     "pid": {"gain": 0.25, "integral_per_s": 0.3, "derivative_s": 0.004},
     "predictive": {"gain": 0.6},
 }
-"""The named methods, and what those that are not the profile's own take in place of its figures."""
+"""The controllers that a profile's own is compared with, and the settings that they have where they are not it."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Case:
     """What one run is made of: `motion` is one of MOTIONS, `drop` the part of the pictures without a box."""
 
     motion: str
-    method: str
+    controller: str
     latency_ms: float
     noise_px: float
     drop: float
@@ -96,26 +101,45 @@ MOTIONS: dict[str, Callable[[float], tuple[float, float]]] = {
 """From seconds to where the target is and half its box's width, degrees."""
 
 
-def cases(seeds: int) -> Iterator[Case]:
-    """Yield every case; those without chance in them once."""
-    for motion, method, latency, noise, drop in product(MOTIONS, METHODS, LATENCIES_MS, NOISES_PX, DROPS):
-        for seed in range(seeds if noise or drop else 1):
-            yield Case(motion, method, latency, noise, drop, seed)
+def contestants(own: Choice, factories: Mapping[str, ControllerFactory]) -> dict[str, Choice]:
+    """Return the controllers that take part: the profile's own with its settings, and the references.
 
-
-def simulate(case: Case, aim: AimSettings) -> Outcome:
-    """Run one case.
-
-    :param aim: calibrated; for another method than its own it gets what METHODS has for that.
+    The references take over what they have in common with it, but their own figures.
     """
-    # The simulated mouse has no delay of its own, and nothing flies.
-    changes: dict[str, Any] = {"method": case.method, "fire": "tap", "vertical": False, "search_deg": 0.0}
-    changes |= {"delay_ms": 0.0, "lead_ms": {}} | (METHODS[case.method] if case.method != aim.method else {})
-    settings = AimSettings.model_validate({**aim.model_dump(exclude_unset=True), **changes})
-    assert settings.degrees_per_count is not None
-    controller = AimController(settings)
+    shared = own.settings.model_dump(exclude_unset=True)
+    found = {own.name: _plain(own.factory, shared)}
+    for name, figures_of_it in REFERENCES.items():
+        if name != own.name and name in factories:
+            found[name] = _plain(factories[name], {**shared, **figures_of_it})
+    return found
+
+
+def _plain(factory: ControllerFactory, given: dict[str, Any]) -> Choice:
+    """Return a controller for the simulation, where nothing flies and there is one axis."""
+    given = {**given, "fire": "tap", "vertical": False, "search_deg": 0.0, "lead_ms": {}}
+    known = factory.settings.model_fields
+    return choose(factory, "the aim suite", **{key: value for key, value in given.items() if key in known})
+
+
+def cases(seeds: int, controllers: Collection[str]) -> Iterator[Case]:
+    """Yield every case; those without chance in them once."""
+    for motion, controller, latency, noise, drop in product(MOTIONS, controllers, LATENCIES_MS, NOISES_PX, DROPS):
+        for seed in range(seeds if noise or drop else 1):
+            yield Case(motion, controller, latency, noise, drop, seed)
+
+
+def simulate(case: Case, choice: Choice, calibration: Calibration) -> Outcome:
+    """Run one case with a controller.
+
+    :param calibration: of a view that is calibrated; the simulated mouse has no delay of its own.
+    """
+    calibration = calibration.model_copy(update={"delay_ms": 0.0})
+    context = _context(calibration)
+    per_count = calibration.per_count
+    assert per_count is not None
+    controller = choice.factory.create(choice.settings, context)
     rng = np.random.default_rng([case.seed, 3])
-    focal, reach_deg = settings.focal_px(WIDTH), settings.half_view_deg(WIDTH)
+    focal, reach_deg = calibration.focal_px(WIDTH), calibration.half_view_deg(WIDTH)
     where = MOTIONS[case.motion]
     lag = round(case.latency_ms / 1e3 * FPS)
     pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
@@ -130,13 +154,22 @@ def simulate(case: Case, aim: AimSettings) -> Outcome:
         found = None if rng.random() < case.drop else _seen(true[i], half, focal, at_ns, case.noise_px, rng)
         seen.append(found if abs(true[i]) < reach_deg else None)
         late = seen[i - lag] if i >= lag else None
-        action = controller.act(late, Frame(pixels, i, at_ns, at_ns, at_ns=at_ns))
-        commands[i] = action.dx * settings.degrees_per_count
+        frame = Frame(pixels, i, at_ns, at_ns, at_ns=at_ns)
+        action = controller.decide(late, frame)
+        commands[i] = action.dx * per_count[0]
+        context.history.add(at_ns, commands[i], 0.0)
+        controller.sent(action, frame)
         view += commands[i]
         if action.buttons & LEFT:
             after, half = where((i + 1) / FPS)
             shots.append((i, abs(after - view) <= half))
     return _outcome(case, true, halves, commands, shots)
+
+
+def _context(calibration: Calibration) -> Context:
+    history = CommandHistory(calibration.delay_ns)
+    view = View(history, calibration.focal_px)
+    return replace(outside_a_run(Path()), calibration=calibration, history=history, view=view)
 
 
 def _seen(
@@ -168,7 +201,7 @@ def _outcome(case: Case, true: Any, halves: Any, commands: Any, shots: Sequence[
     )
 
 
-KEYS = ("motion", "method", "latency_ms", "noise_px", "drop")
+KEYS = ("motion", "controller", "latency_ms", "noise_px", "drop")
 MEASURES = ("settle_ms", "overshoot_deg", "steady_deg", "jitter_deg", "hits_per_shot")
 
 
@@ -193,27 +226,27 @@ def find(table: Sequence[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
     return row
 
 
-def digest(table: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Return what people look at: a head, and a line a method and latency; `-` where it never settles or shoots."""
-    heads = ["method", "latency ms", "settle ms", "overshoot deg", "behind 30 deg/s", "jitter deg", "hits per shot"]
+def heads_and_lines(table: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Return what people look at: heads, and a line a controller and latency; `-` where it never settles or shoots."""
+    heads = ["controller", "latency ms", "settle ms", "overshoot deg", "behind 30 deg/s", "jitter deg", "hits per shot"]
     heads += ["behind, half dropped", "behind, 10 px"]
     lines = []
-    for method, latency in product(METHODS, LATENCIES_MS):
-        row = partial(find, table, method=method, latency_ms=latency)
+    for controller, latency in product(_controllers(table), LATENCIES_MS):
+        row = partial(find, table, controller=controller, latency_ms=latency)
         step = row(motion="still", noise_px=0, drop=0.0)
         strafing = row(motion="strafing", noise_px=2, drop=0.0)
         values = [step["settle_ms"], step["overshoot_deg"], strafing["steady_deg"], strafing["jitter_deg"]]
         values += [row(motion="approaching", noise_px=2, drop=0.0)["hits_per_shot"]]
         values += [row(motion="strafing", noise_px=2, drop=0.5)["steady_deg"]]
         values += [row(motion="strafing", noise_px=10, drop=0.0)["steady_deg"]]
-        lines.append([method, str(latency), *("-" if v is None else f"{v:.{0 if v >= 100 else 2}f}" for v in values)])
+        lines.append(
+            [controller, str(latency), *("-" if v is None else f"{v:.{0 if v >= 100 else 2}f}" for v in values)]
+        )
     return heads, lines
 
 
 def draw(table: Sequence[dict[str, Any]]) -> bytes:
-    """Return settling, overshoot and steady error against latency, noise and drops, a line a method, PNG."""
-    from matplotlib.figure import Figure
-
+    """Return settling, overshoot and steady error against latency, noise and drops, a line a controller, PNG."""
     clean, two_px = {"noise_px": 0, "drop": 0.0}, {"noise_px": 2, "drop": 0.0}
     late = {"motion": "still", "latency_ms": 100, "drop": 0.0}
     dropped = {"motion": "strafing", "latency_ms": 100, "noise_px": 2}
@@ -225,15 +258,19 @@ def draw(table: Sequence[dict[str, Any]]) -> bytes:
         ("error behind 30°/s, 100 ms, 2 px, degrees", "drop", "steady_deg", dropped),
         ("hits a shot, approaching, 2 px", "latency_ms", "hits_per_shot", {"motion": "approaching", **two_px}),
     )
-    figure = Figure(figsize=(12, 7), layout="constrained")
-    for axes, (title, x, y, wanted) in zip(figure.subplots(2, 3).flat, panels, strict=True):
-        for method in METHODS:
-            mine = [row for row in table if row["method"] == method and all(row[k] == v for k, v in wanted.items())]
-            ys = [np.nan if row[y] is None else row[y] for row in mine]
-            axes.plot([row[x] for row in mine], ys, "o-", label=method)
+    drawn = figures.figure(12, 7)
+    for axes, (title, x, y, wanted) in zip(drawn.subplots(2, 3).flat, panels, strict=True):
+        for name in _controllers(table):
+            chosen = [row for row in table if row["controller"] == name and all(row[k] == v for k, v in wanted.items())]
+            ys = [np.nan if row[y] is None else row[y] for row in chosen]
+            axes.plot([row[x] for row in chosen], ys, "o-", label=name)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel({"latency_ms": "latency, ms", "noise_px": "noise, px", "drop": "part without a box"}[x])
         axes.set_ylim(0)
         axes.grid(alpha=0.3)
-    figure.axes[0].legend()
-    return png(figure)
+    drawn.axes[0].legend()
+    return figures.png(drawn)
+
+
+def _controllers(table: Sequence[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(row["controller"] for row in table))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -12,19 +10,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.errors import UserError
-from agent.files import write_atomically
-from agent.hookspecs import Context
-from agent.loop import Parts
+from agent.context import Context
+from agent.loop import ActiveRoles
+from agent.plan import Options
 from agent.profile import LoadedProfile, choose
 from agent.roles import Detector
-from agent.session import Options, Result, play
+from agent.session import Result, play
 from agent.types import Detections, Frame
-from evaluation.parts import NOTHING, Until
+from core.errors import UserError
+from core.files import atomic_folder, write_atomically
+from core.images import encode, thumbnail
+from evaluation.middleware import NOTHING, StoppingCapture
 
 FORMS = ("voc", "yolo")
 QUALITY = 95
@@ -34,7 +33,7 @@ CHANGE = 3.0
 
 @dataclass
 class Collection:
-    """What was kept so far."""
+    """What was collected so far."""
 
     frames: int = 0
     boxes: Counter[str] = field(default_factory=Counter)
@@ -52,47 +51,37 @@ def autolabel(
 ) -> tuple[Collection, Result]:
     """Watch by a profile's capture and write `out/images`, `out/labels` and `out/names.txt`; nothing is moved.
 
-    Ended early, what was kept is there; with nothing kept nothing is.
+    Ended early, what was collected until then is there.
 
     :param model: the bundle that labels; the profile's detector finds with it at its own confidence.
-    :param every_s: keep no two frames closer than this, and none that looks like the last one kept.
+    :param every_s: no two frames are closer than this, and none looks like the last one.
     :raises UserError: `out` is there already or cannot be written, or the profile has no capture that can run.
     """
-    if out.exists():
-        raise UserError(f"{out}: this exists already; choose another --out, or remove it")
-    maker = loaded.catalogue.with_duty("detector", "model")
-    kept = loaded.detector.settings.model_dump(exclude_unset=True) if loaded.detector.maker == maker else {}
-    detector = choose(loaded.catalogue, maker, "--autolabel", **{**kept, "model": model})
+    factory = loaded.catalogue.first("detector", lambda f: f.runs_models, "runs models")
+    own = loaded.roles.detector
+    settings = own.settings.model_dump(exclude_unset=True) if own.factory == factory else {}
+    detector = choose(factory, "the labelling model", **{**settings, "model": model})
     collection = Collection()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with atomic_folder(out) as folder:
         for name in ("images", "labels"):
-            (part / name).mkdir()
+            (folder / name).mkdir()
 
-        def change(parts: Parts, context: Context) -> Parts:
-            write_atomically(part / "names.txt", "\n".join(parts.detector.names) + "\n")
-            eye = _Keeper(parts.detector, part, form, every_s, collection, done)
-            capture = Until(parts.capture, lambda: collection.frames >= frames)
-            return replace(parts, detector=eye, capture=capture)
+        def label(roles: ActiveRoles, context: Context) -> ActiveRoles:
+            write_atomically(folder / "names.txt", "\n".join(roles.detector.names) + "\n")
+            labelling = _LabellingDetector(roles.detector, folder, form, every_s, collection, done)
+            capture = StoppingCapture(roles.capture, lambda: collection.frames >= frames)
+            return replace(roles, detector=labelling, capture=capture)
 
-        result = play(
-            replace(loaded, detector=detector, selection=NOTHING, guards=(), observers=()), options, change=change
-        )
+        watching = loaded.with_roles(detector=detector, selection=NOTHING, guards=(), observers=())
+        result = play(watching, options, middleware=[label])
         if result.error is not None:
             raise result.error
         if not collection.frames:
             raise UserError(f"no frame was kept ({result.ended})")
-        part.rename(out)
-        out.chmod(0o755)
-    except OSError as error:
-        raise UserError(f"{out}: the data set cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return collection, result
 
 
-class _Keeper:
+class _LabellingDetector:
     """A detector that keeps frames with what it found, and tells the loop of none of it, so that nothing is done."""
 
     def __init__(
@@ -118,7 +107,7 @@ class _Keeper:
         """Keep the frame if it is time and it is new."""
         now = time.perf_counter_ns()
         if now >= self._next_ns:
-            small = cv2.resize(frame.pixels[:, :, :3], (32, 24), interpolation=cv2.INTER_AREA).astype(np.int16)
+            small = thumbnail(frame.pixels)
             if self._last is None or float(np.abs(small - self._last).mean()) > CHANGE:
                 self._last = small
                 self._next_ns = now + self._every_ns
@@ -129,10 +118,7 @@ class _Keeper:
         found = self._detect(frame)
         stem = f"{self._collection.frames:06d}"
         picture = np.ascontiguousarray(frame.pixels[:, :, :3])
-        coded, data = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
-        if not coded:
-            raise UserError(f"{stem}.jpg: the frame cannot be coded as JPEG")
-        (self._folder / "images" / f"{stem}.jpg").write_bytes(data.tobytes())
+        (self._folder / "images" / f"{stem}.jpg").write_bytes(encode(picture, ".jpg", QUALITY))
         if self._form == "voc":
             (self._folder / "labels" / f"{stem}.xml").write_bytes(voc(f"{stem}.jpg", frame, found, self.names))
         else:

@@ -11,9 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import ModelError
+from core.errors import UserError
+from core.progress import Progress
 from engine.models import ModelFiles
 from engine.worker import Job, Worker
+from evaluation import figures
 
 BASELINE = ("tensorflow", "fp32")
 BURST = 5
@@ -31,7 +33,7 @@ class Row:
     p99_ms: float
     fps: float
     network_p50_ms: float
-    about: str = ""
+    description: str = ""
     ratio_to_tensorflow: float | None = None
     ap50: float | None = None
 
@@ -43,7 +45,7 @@ class Result:
     rows: list[Row]
     failed: list[tuple[str, str, int, str]]
 
-    def as_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the result as docs/reports.md describes it."""
         keys = ("engine", "precision", "size", "reason")
         return {
@@ -58,7 +60,7 @@ def bench(
     sizes: Sequence[tuple[int, int]],
     pixels: NDArray[np.uint8],
     runs: int,
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
     accuracy: Callable[[Job], float] | None = None,
 ) -> Result:
     """Time engines in turn, a few frames each and round again, so that a busy moment strikes all alike.
@@ -76,7 +78,7 @@ def bench(
             progress(f"loading {engine} {precision}", i, len(wanted))
             try:
                 workers.append(Worker(Job(files, size, engine, precision)))
-            except ModelError as error:
+            except UserError as error:
                 result.failed.append((engine, precision, side, str(error)))
         try:
             times = _in_turn(workers, frame, runs, lambda done: progress("timing, each in turn", done, runs))
@@ -85,7 +87,7 @@ def bench(
                 worker.close()
         rows = []
         for worker, measured in zip(workers, times, strict=True):
-            if isinstance(measured, ModelError):
+            if isinstance(measured, UserError):
                 result.failed.append((worker.job.engine, worker.job.precision, side, str(measured)))
                 continue
             rows.append(_row(worker, side, np.array(measured, np.float64) / 1e6))
@@ -100,15 +102,15 @@ def bench(
 
 def _in_turn(
     workers: list[Worker], pixels: NDArray[np.uint8], runs: int, done: Callable[[int], None]
-) -> list[list[tuple[int, int]] | ModelError]:
+) -> list[list[tuple[int, int]] | UserError]:
     times: list[Any] = [[] for _ in workers]
     while any(isinstance(measured, list) and len(measured) < runs for measured in times):
         for i, worker in enumerate(workers):
-            if isinstance(times[i], ModelError):
+            if isinstance(times[i], UserError):
                 continue
             try:
                 times[i] += worker.time(pixels, BURST)[1:]
-            except ModelError as error:
+            except UserError as error:
                 times[i] = error
         done(min(runs, max((len(measured) for measured in times if isinstance(measured, list)), default=runs)))
     return times
@@ -125,7 +127,7 @@ def _row(worker: Worker, size: int, times: NDArray[np.float64]) -> Row:
         round(float(np.percentile(whole, 99)), 3),
         round(1e3 / p50, 1),
         round(float(np.median(network)), 3),
-        worker.about,
+        worker.description,
     )
 
 
@@ -137,18 +139,21 @@ def _compare(rows: list[Row]) -> None:
 
 def markdown(rows: Sequence[Row]) -> str:
     """Return the rows as a Markdown table."""
-    lines = [
-        "| engine | precision | size | p50 ms | p99 ms | FPS | network p50 ms | times TensorFlow | AP50 |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        ratio = "" if row.ratio_to_tensorflow is None else f"{row.ratio_to_tensorflow:.2f}"
-        ap50 = "" if row.ap50 is None else f"{row.ap50:.2f}"
-        lines.append(
-            f"| {row.engine} | {row.precision} | {row.size} | {row.p50_ms:.2f} | {row.p99_ms:.2f} | {row.fps:.1f} "
-            f"| {row.network_p50_ms:.2f} | {ratio} | {ap50} |"
-        )
-    return "\n".join(lines) + "\n"
+    return figures.markdown(HEADS, [["" if cell is None else cell for cell in cells(row)] for row in rows])
+
+
+HEADS = ("engine", "precision", "size", "p50 ms", "p99 ms", "FPS", "network p50 ms", "times TensorFlow", "AP50")
+
+
+def cells(row: Row) -> list[str | None]:
+    """Return a row's cells under HEADS; None where there is nothing."""
+    ratio = None if row.ratio_to_tensorflow is None else f"{row.ratio_to_tensorflow:.2f}"
+    ap50 = None if row.ap50 is None else f"{row.ap50:.2f}"
+    times = (row.p50_ms, row.p99_ms)
+    return [
+        row.engine, row.precision, str(row.size), *(f"{time:.2f}" for time in times), f"{row.fps:.1f}",
+        f"{row.network_p50_ms:.2f}", ratio, ap50,
+    ]  # fmt: skip
 
 
 def draw(rows: Sequence[Row], path: Path) -> bytes:
@@ -156,15 +161,10 @@ def draw(rows: Sequence[Row], path: Path) -> bytes:
 
     :param path: the model, for the title.
     """
-    import io
-
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
+    drawn = figures.figure(9, 5.5)
+    axes = drawn.add_subplot()
     from matplotlib.patches import Patch
 
-    figure, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
     colours = {"fp32": "tab:blue", "fp16": "tab:orange", "int8": "tab:green"}
     if all(row.ap50 is not None for row in rows):
         for row in rows:
@@ -182,7 +182,4 @@ def draw(rows: Sequence[Row], path: Path) -> bytes:
     axes.legend(handles, colours, loc="best")
     axes.set_title(f"{path.name}: from frame to boxes")
     axes.grid(alpha=0.3)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    plt.close(figure)
-    return buffer.getvalue()
+    return figures.png(drawn, 120)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,23 +17,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.errors import UserError
-from agent.hookspecs import Context
-from agent.loop import Parts
+from agent.context import Context
+from agent.loop import ActiveRoles
 from agent.profile import LoadedProfile
 from agent.types import IDLE, Action, Frame, Target
-from evaluation.parts import NOTHING, Until
+from core.errors import UserError
+from evaluation.middleware import NOTHING, StoppingCapture
+from evaluation.statistics import fitted_interval
 
 FIRST_COUNTS = 2
-MOST_COUNTS = 8192
+LARGEST_COUNTS = 8192
 WANTED_SHIFT = 1 / 6
 """The shift that the turns are made large enough for, as a part of the picture's width."""
-LEAST_SHIFT_PX = 1.0
+SMALLEST_SHIFT_PX = 1.0
 REPEATS = 12
 SETTLE_NS = 250_000_000
 """Live, the picture is given so long to show a turn; in lock-step the next frame does."""
 POINTS = 400
-LEAST_POINTS = 20
+FEWEST_POINTS = 20
+FIT_RESAMPLES = 40
+ITERATIONS, STEP = 60, 1e-6
 BACK_AND_FORTH_PX = 0.5
 """A point counts when following it back ends where it began."""
 
@@ -67,8 +70,8 @@ class Calibration:
     """The median distance between where a point went and where the fit says it should."""
 
 
-class Turner:
-    """A hand that turns by known counts, waits until the picture shows it, and keeps what moved where."""
+class TurningController:
+    """A controller that turns by known counts, waits until the picture shows it, and notes what moved where."""
 
     def __init__(self, live: bool, crosshair: tuple[float, float]) -> None:
         self._settle_ns = SETTLE_NS if live else 0
@@ -84,7 +87,7 @@ class Turner:
         self.done = False
         self.width = 0
 
-    def act(self, target: Target | None, frame: Frame) -> Action:
+    def decide(self, target: Target | None, frame: Frame) -> Action:
         """Return the next turn, or nothing while the last one has not settled."""
         if self.done or frame.grab_ns < self._wait_ns:
             return IDLE
@@ -97,14 +100,14 @@ class Turner:
         self._wait_ns = time.perf_counter_ns() + self._settle_ns
         return Action(self._counts, 0, 0)
 
-    def vetoed(self) -> None:
+    def sent(self, action: Action, frame: Frame) -> None:
         """Go on all the same."""
 
     def _took(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
         """Take in what the last turn did; set the next one, or return False when there is none."""
         middle, focal = self._crosshair * before.shape[1], before.shape[1] / 2
         start, end = follow(before, after, self._radians * self._counts, middle, focal)
-        if len(start) >= LEAST_POINTS:
+        if len(start) >= FEWEST_POINTS:
             self.turns.append(Turn(self._counts, start, end))
             angles = np.arctan(start / focal) - np.arctan(end / focal)
             self._radians = float(np.median(angles)) / self._counts
@@ -117,7 +120,7 @@ class Turner:
 
     def _probe(self, points: int, width: int) -> bool:
         """Double the turn until the shift is large enough to measure; the smallest is followed without a guess."""
-        if points < LEAST_POINTS:
+        if points < FEWEST_POINTS:
             self.problem = (
                 f"the picture has {points} points to follow, too few: look at a place with more to see, and keep still"
             )
@@ -127,7 +130,7 @@ class Turner:
             self._left = [self._counts, -self._counts] * (REPEATS // 2)
             self._counts = -self._counts
             return True
-        if self._counts * 2 > MOST_COUNTS:
+        if self._counts * 2 > LARGEST_COUNTS:
             self.problem = (
                 f"turning by {self._counts} counts moves the picture by {abs(shift):.1f} pixels: the game does not "
                 "take the mouse's motion (is its window in front, and does it play?)"
@@ -139,12 +142,12 @@ class Turner:
 
 def blind(loaded: LoadedProfile) -> LoadedProfile:
     """Return a profile that needs no model."""
-    return replace(loaded, detector=NOTHING, selection=NOTHING)
+    return loaded.with_roles(detector=NOTHING, selection=NOTHING)
 
 
-def turning(parts: Parts, context: Context, turner: Turner) -> Parts:
-    """Return a run's parts with the turner as the hand; the interlock stays where it is."""
-    return replace(parts, capture=Until(parts.capture, lambda: turner.done), controller=turner)
+def turning(roles: ActiveRoles, context: Context, turner: TurningController) -> ActiveRoles:
+    """Return a run's roles with the turner as the controller; a middleware once the turner is given."""
+    return replace(roles, capture=StoppingCapture(roles.capture, lambda: turner.done), controller=turner)
 
 
 def follow(
@@ -187,16 +190,11 @@ def fit(turns: Sequence[Turn], view_width: float, fov_deg: float | None) -> Cali
     :param view_width: of the whole view, pixels; the field of view spans it.
     :raises UserError: the turns do not agree with each other.
     """
-    chosen = _agreeing([turn for turn in turns if abs(turn.shift_px) >= LEAST_SHIFT_PX], view_width, fov_deg)
+    chosen = _agreeing([turn for turn in turns if abs(turn.shift_px) >= SMALLEST_SHIFT_PX], view_width, fov_deg)
     if len(chosen) < REPEATS // 2:
         raise UserError(f"only {len(chosen)} turns could be measured; look at a place with more to see, and try again")
     degrees, focal = _solve(chosen, view_width, fov_deg)
-    rng = np.random.default_rng(0)
-    again = [
-        _solve([chosen[i] for i in rng.integers(0, len(chosen), len(chosen))], view_width, fov_deg)[0]
-        for _ in range(40)
-    ]
-    low, high = np.percentile(again, (2.5, 97.5))
+    low, high = fitted_interval(chosen, lambda drawn: _solve(drawn, view_width, fov_deg)[0], FIT_RESAMPLES)
     misses = np.concatenate([np.abs(went(t.before, math.radians(degrees * t.counts), focal) - t.after) for t in chosen])
     residual = float(np.median(misses))
     if residual > 0.02 * view_width:
@@ -207,8 +205,8 @@ def fit(turns: Sequence[Turn], view_width: float, fov_deg: float | None) -> Cali
     fov = 2 * math.degrees(math.atan(view_width / 2 / focal))
     return Calibration(
         degrees,
-        float(low),
-        float(high),
+        low,
+        high,
         fov,
         fov_deg is None,
         len(chosen),
@@ -227,7 +225,7 @@ def _agreeing(turns: Sequence[Turn], view_width: float, fov_deg: float | None) -
         kept = []
         for turn in turns:
             near = np.abs(went(turn.before, math.radians(degrees * turn.counts), focal) - turn.after) < limit_px
-            if near.sum() >= LEAST_POINTS:
+            if near.sum() >= FEWEST_POINTS:
                 kept.append(Turn(turn.counts, turn.before[near], turn.after[near]))
     return kept
 
@@ -238,19 +236,52 @@ def went(x: NDArray[np.float64], turned: float, focal: float) -> NDArray[np.floa
 
 
 def _solve(turns: Sequence[Turn], view_width: float, fov_deg: float | None) -> tuple[float, float]:
-    from scipy.optimize import least_squares
-
+    """Return degrees a count and the focal length, pixels: those that a turn's equation fits best."""
     known = None if fov_deg is None else view_width / 2 / math.tan(math.radians(fov_deg) / 2)
     focal = known or view_width / 2
     slope = float(np.median([-turn.shift_px / turn.counts for turn in turns]))
-    start = [math.degrees(slope / focal), *([] if known else [1.0])]
+    start = math.degrees(slope / focal) or 1e-9
 
-    def misses(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        f = known or focal * values[1]
+    def misses(factors: NDArray[np.float64]) -> NDArray[np.float64]:
+        f = known or focal * factors[1]
         return np.concatenate(
-            [went(turn.before, math.radians(values[0] * turn.counts), float(f)) - turn.after for turn in turns]
+            [went(turn.before, math.radians(start * factors[0] * turn.counts), float(f)) - turn.after for turn in turns]
         )
 
-    scale = [abs(start[0]) or 1.0, *([] if known else [1.0])]
-    solved = least_squares(misses, start, x_scale=scale, loss="soft_l1", f_scale=0.5)
-    return float(solved.x[0]), known or float(focal * solved.x[1])
+    factors = minimised(misses, np.ones(1 if known else 2))
+    return float(start * factors[0]), known or float(focal * factors[1])
+
+
+def minimised(
+    residuals: Callable[[NDArray[np.float64]], NDArray[np.float64]], start: NDArray[np.float64], scale: float = 0.5
+) -> NDArray[np.float64]:
+    """Return the parameters of the least robust loss, by Levenberg and Marquardt's method, reweighted at each step.
+
+    The loss of a residual r is 2 (sqrt(1 + (r / scale)^2) - 1), a smooth form of the absolute value (Charbonnier).
+
+    :param start: the parameters to begin with, all of the order of 1.
+    :param scale: residuals smaller than this count as noise.
+    """
+    values, damping = start.astype(np.float64), 1e-3
+    r = residuals(values)
+    for _ in range(ITERATIONS):
+        weights = 1 / np.sqrt(1 + (r / scale) ** 2)
+        jacobian = np.stack(
+            [(residuals(values + step) - residuals(values - step)) / (2 * STEP) for step in STEP * np.eye(len(values))],
+            axis=1,
+        )
+        curvature = jacobian.T @ (weights[:, None] * jacobian)
+        gradient = jacobian.T @ (weights * r)
+        change = np.linalg.solve(curvature + damping * np.diag(np.diag(curvature) + 1e-12), -gradient)
+        tried = residuals(values + change)
+        if _robust(tried, scale) < _robust(r, scale):
+            values, r, damping = values + change, tried, damping / 10
+        else:
+            damping *= 10
+        if np.abs(change).max() < 1e-10 or damping > 1e12:
+            break
+    return values
+
+
+def _robust(residuals: NDArray[np.float64], scale: float) -> float:
+    return float((np.sqrt(1 + (residuals / scale) ** 2) - 1).sum())

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agent.errors import UserError
+from core.errors import UserError, first_line
 from evaluation.arena import Score, Trial, run_trial
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,15 +38,14 @@ def play_on(address: str, trials: Sequence[Trial], done: Callable[[], None]) -> 
             os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
-    kept: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address == LOCAL:
-            ray.init(num_cpus=os.cpu_count(), **kept)
+            ray.init(num_cpus=os.cpu_count(), **options)
         else:
-            ray.init(address=address, runtime_env={"working_dir": str(ROOT), "excludes": NOT_SENT}, **kept)
+            ray.init(address=address, runtime_env={"working_dir": str(ROOT), "excludes": NOT_SENT}, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"the Ray cluster {address} cannot be reached: {said}") from error
+        raise UserError(f"the Ray cluster {address} cannot be reached: {first_line(error)}") from error
     try:
         return _played(ray, trials if address == LOCAL else [_portable(trial) for trial in trials], done)
     finally:

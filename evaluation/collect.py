@@ -6,8 +6,6 @@ import concurrent.futures
 import json
 import multiprocessing
 import os
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,9 +14,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from agent.errors import UserError
-from agent.files import write_atomically
-from agent.hookspecs import Sample
+from agent.factories import Sample
+from core.errors import UserError
+from core.files import atomic_folder, write_atomically
+from core.images import encode, read_image
 
 PORTION = 40
 """Frames that a process makes at a time."""
@@ -28,9 +27,9 @@ Make = Callable[[int, int, bool], Iterator[Sample]]
 
 
 def collect(
-    make: Make, names: Sequence[str], frames: int, seed: int, held_out: bool, out: Path, done: Callable[[], None]
+    make: Make, names: Sequence[str], frames: int, seed: int, validation: bool, out: Path, done: Callable[[], None]
 ) -> dict[str, Any]:
-    """Write `out/images` and `out/instances.json`; return counts for the data card.
+    """Write `out/images`, `out/instances.json` and `out/manifest.json`; return what stands in the last.
 
     The same seed and number of frames give the same data set, whatever number of processes makes it.
 
@@ -38,51 +37,45 @@ def collect(
     :param done: called after each frame.
     :raises UserError: `out` is there already, or cannot be written.
     """
-    if out.exists():
-        raise UserError(f"{out}: this exists already; choose another --out, or remove it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        (part / "images").mkdir()
-        rows: list[dict[str, Any]] = []
-        jobs = [(i, min(PORTION, frames - i)) for i in range(0, frames, PORTION)]
-        # A game, once broken, takes its process with it; and forked ones would share the parent's threads.
-        with concurrent.futures.ProcessPoolExecutor(
-            os.cpu_count(), mp_context=multiprocessing.get_context("spawn")
-        ) as pool:
-            futures = [
-                pool.submit(_portion, make, first, count, seed * 100_003 + first, held_out, part / "images")
-                for first, count in jobs
-            ]
-            for future in futures:
+    with atomic_folder(out) as folder:
+        (folder / "images").mkdir()
+        jobs = [
+            (make, i, min(PORTION, frames - i), seed * 100_003 + i, validation, folder / "images")
+            for i in range(0, frames, PORTION)
+        ]
+        dataset, manifest = _dataset(_samples(jobs, done), names)
+        write_atomically(folder / "instances.json", json.dumps(dataset) + "\n")
+        manifest |= {"seed": seed, "validation": validation}
+        write_atomically(folder / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+    return manifest
+
+
+def _samples(jobs: Sequence[tuple[Any, ...]], done: Callable[[], None]) -> list[dict[str, Any]]:
+    """Write every job's images in processes of their own; return the images' rows in order."""
+    rows: list[dict[str, Any]] = []
+    # A game, once broken, takes its process with it; and forked ones would share the parent's threads.
+    with concurrent.futures.ProcessPoolExecutor(
+        os.cpu_count(), mp_context=multiprocessing.get_context("spawn")
+    ) as pool:
+        try:
+            for future in [pool.submit(_portion, *job) for job in jobs]:
                 for row in future.result():
                     rows.append(row)
                     done()
-        dataset, card = _dataset(rows, names)
-        write_atomically(part / "instances.json", json.dumps(dataset) + "\n")
-        card |= {"seed": seed, "held_out": held_out}
-        write_atomically(part / "card.json", json.dumps(card, indent=2) + "\n")
-        part.rename(out)
-        out.chmod(0o755)
-    except concurrent.futures.process.BrokenProcessPool as error:
-        raise UserError("a game ended its process while it was played; the same command begins anew") from error
-    except OSError as error:
-        raise UserError(f"{out}: the data set cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return card
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise UserError("a game ended its process while it was played; the same command begins anew") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return rows
 
 
-def _portion(make: Make, first: int, count: int, seed: int, held_out: bool, folder: Path) -> list[dict[str, Any]]:
+def _portion(make: Make, first: int, count: int, seed: int, validation: bool, folder: Path) -> list[dict[str, Any]]:
     cv2.setNumThreads(1)
     rows = []
-    for i, sample in enumerate(make(count, seed, held_out), first):
+    for i, sample in enumerate(make(count, seed, validation), first):
         name = f"{i:06d}.jpg"
         height, width = sample.pixels.shape[:2]
-        coded, data = cv2.imencode(".jpg", sample.pixels, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
-        if not coded:
-            raise UserError(f"{name}: the frame cannot be coded as JPEG")
-        (folder / name).write_bytes(data.tobytes())
+        (folder / name).write_bytes(encode(sample.pixels, ".jpg", QUALITY))
         rows.append(
             {
                 "name": name,
@@ -122,8 +115,8 @@ def _dataset(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> tuple[dict
                 }
             )
     categories = [{"id": kind + 1, "name": names[kind]} for kind in sorted(used)]
-    card = {"frames": len(rows), "boxes": dict(counts), "scenes": dict(sorted(scenes.items()))}
-    return {"images": images, "annotations": annotations, "categories": categories}, card
+    manifest = {"frames": len(rows), "boxes": dict(counts), "scenes": dict(sorted(scenes.items()))}
+    return {"images": images, "annotations": annotations, "categories": categories}, manifest
 
 
 def sheet(folder: Path, rows: int = 4, columns: int = 6) -> bytes:
@@ -132,7 +125,7 @@ def sheet(folder: Path, rows: int = 4, columns: int = 6) -> bytes:
     step = max(1, len(data["images"]) // (rows * columns))
     tiles = []
     for image in data["images"][::step][: rows * columns]:
-        picture = cv2.imread(str(folder / "images" / image["file_name"]), cv2.IMREAD_COLOR)
+        picture = read_image(folder / "images" / image["file_name"])
         assert picture is not None
         for a in (a for a in data["annotations"] if a["image_id"] == image["id"]):
             x, y, w, h = (round(v) for v in a["bbox"])
@@ -141,4 +134,4 @@ def sheet(folder: Path, rows: int = 4, columns: int = 6) -> bytes:
     while len(tiles) % columns:
         tiles.append(np.zeros((240, 320, 3), np.uint8))
     table = np.vstack([np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)])
-    return bytes(cv2.imencode(".png", table)[1].tobytes())
+    return encode(table, ".png")

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.errors import UserError
-from agent.files import images_in
+from core.errors import UserError
+from core.images import images_in, read_image
 
 ALIASES = {
     "aeroplane": "airplane", "diningtable": "dining table", "motorbike": "motorcycle", "pottedplant": "potted plant",
@@ -129,7 +128,7 @@ def _voc(path: Path, names: Sequence[str]) -> list[tuple[Any, ...]]:
 
 
 def _yolo(path: Path, image: Path, names: Sequence[str]) -> list[tuple[Any, ...]]:
-    picture = cv2.imread(str(image), cv2.IMREAD_COLOR)
+    picture = read_image(image)
     if picture is None:
         raise UserError(f"{image}: this is no image or is damaged")
     height, width = picture.shape[:2]

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from agent.drawing import draw_detections
-from agent.errors import UserError
-from agent.files import images_in, write_atomically
 from agent.roles import Detector
 from agent.types import Detections, Frame
+from core.errors import UserError
+from core.files import write_atomically
+from core.images import encode, images_in, read_image
 
 
 def image_files(path: Path) -> list[Path]:
@@ -38,17 +37,14 @@ def detect_images(
     :raises UserError: a picture cannot be written.
     """
     for index, file in enumerate(files):
-        picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        picture = read_image(file)
         if picture is None:
             unreadable.append(file)
             continue
         detections = detector.detect(Frame(picture, index, 0, 0))
         if out is not None:
             draw_detections(picture, detections, detector.names)
-            coded, data = cv2.imencode(".png", picture)
-            if not coded:
-                raise UserError(f"{file}: its picture cannot be coded as PNG")
-            write_atomically(out / f"{file.stem}.png", data.tobytes())
+            write_atomically(out / f"{file.stem}.png", encode(picture, ".png"))
         done()
         yield {
             "image": str(file),

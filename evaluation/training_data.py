@@ -1,4 +1,4 @@
-"""Data sets for training: read as annotations, with their class names, and a part held out for scoring."""
+"""Data sets for training: read as annotations, with their class names, and a validation set."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.errors import UserError
+from core.errors import UserError
 from engine.boxes import Rows
 from engine.models import read_names
 from evaluation.accuracy import coco
 from evaluation.datasets import Annotated, read
 
-HELD_OUT = 10
-"""Without a data set for scoring, every so manieth picture is held out."""
+VALIDATION_INTERVAL = 10
+"""Without a validation set of its own, every tenth picture of the data is for validation."""
 
 
 def cases(
@@ -35,10 +35,12 @@ def cases(
     records = _only(_records(data, listed), listed, wanted)
     if val is not None:
         return records, _only(_records(val, listed), listed, wanted), wanted or listed
-    if len(records) < HELD_OUT:
-        raise UserError(f"{data}: there are {len(records)} pictures; {HELD_OUT} are the least, or give --val")
-    scored = records[::HELD_OUT]
-    return [record for i, record in enumerate(records) if i % HELD_OUT], scored, wanted or listed
+    if len(records) < VALIDATION_INTERVAL:
+        raise UserError(
+            f"{data}: there are {len(records)} pictures; {VALIDATION_INTERVAL} are the least, or give a validation set"
+        )
+    scored = records[::VALIDATION_INTERVAL]
+    return [record for i, record in enumerate(records) if i % VALIDATION_INTERVAL], scored, wanted or listed
 
 
 def _labels(data: Path) -> Path:
@@ -72,7 +74,7 @@ def _names(data: Path) -> tuple[str, ...]:
         except ElementTree.ParseError as error:
             raise UserError(f"{file}: this is not VOC's annotation XML ({error})") from error
     if not found:
-        raise UserError(f"{labels}: YOLO's .txt files do not say what their classes are called; give --names")
+        raise UserError(f"{labels}: YOLO's .txt files do not say what their classes are called; name the classes")
     return tuple(sorted(found))
 
 

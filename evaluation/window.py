@@ -13,23 +13,27 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agent.errors import UserError
-from agent.hookspecs import Context
-from agent.loop import Parts
+from agent.border import Border
+from agent.context import Context
+from agent.loop import ActiveRoles
+from agent.plan import Options
 from agent.profile import LoadedProfile
-from agent.session import Options, Result, play
-from agent.types import Detections, Episode, Frame
-from evaluation.arena import RandomHand
-from evaluation.parts import Until
+from agent.session import Result, play
+from agent.types import Detections, Episode, Frame, Measure
+from core.errors import UserError
+from evaluation.arena import RandomController
+from evaluation.middleware import StoppingCapture
 
-AGENT = Path(__file__).resolve().parent.parent / "agent.py"
+PROGRAM = ("-m", "cli")
+"""What Python is asked to run for a command in a process of its own."""
+ROOT = Path(__file__).resolve().parent.parent
 START_S = 60.0
 SCREEN = "1280x720x24"
 GAME_OVER = "the game is over"
@@ -41,19 +45,24 @@ class Game:
     :raises UserError: it does not start; the message is its own.
     """
 
-    def __init__(self, profile: Path, plugins: tuple[Path, ...], seed: int, episodes: int) -> None:
+    def __init__(
+        self, profile: Path, plugins: tuple[Path, ...], seed: int, episodes: int, overrides: Sequence[str] = ()
+    ) -> None:
         extra = [part for path in plugins for part in ("--plugin", str(path.resolve()))]
-        command = [sys.executable, str(AGENT), "game", "--profile", str(profile.resolve()), "--wait", "--tell", *extra]
+        extra += [part for override in overrides for part in ("--set", override)]
+        command = [sys.executable, *PROGRAM, "game", "--profile", str(profile.resolve()), "--wait", "--tell", *extra]
         self._process = subprocess.Popen(
             [*command, "--seed", str(seed), "--episodes", str(episodes)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))},
             start_new_session=True,  # a Ctrl-C is for the agent, which then ends the game
         )
         self.episodes: list[Episode] = []
         self.names: tuple[str, ...] = ()
+        self.measures: tuple[Measure, ...] = ()
         self.truth = Detections.empty()
         """The newest ground truth, in pixels of the game's picture."""
         self._ready = threading.Event()
@@ -107,6 +116,7 @@ class Game:
                 told = json.loads(line)
                 if "ready" in told:
                     self.names = tuple(told["names"])
+                    self.measures = tuple(Measure(**measure) for measure in told["measures"])
                     self._ready.set()
                 elif "episode" in told:
                     self.episodes.append(Episode(**told["episode"]))
@@ -136,20 +146,20 @@ def play_window(loaded: LoadedProfile, game: Game, options: Options, who: str, r
     :param who: `agent` (the profile's detector), `oracle` (the truth, by the same way through) or `random`.
     """
 
-    def change(parts: Parts, context: Context) -> Parts:
-        parts = replace(parts, capture=Until(parts.capture, lambda: not game.running))
+    def player(roles: ActiveRoles, context: Context) -> ActiveRoles:
+        roles = replace(roles, capture=StoppingCapture(roles.capture, lambda: not game.running))
         if who == "oracle":
-            parts = replace(parts, detector=_Oracle(game))
+            roles = replace(roles, detector=_Oracle(game), border=Border(dict(roles.border.names), game.names))
         elif who == "random":
-            parts = replace(parts, controller=RandomHand(context.seed))
+            roles = replace(roles, controller=RandomController(context.seed))
         ready()
         game.begin()
-        return parts
+        return roles
 
-    result = play(loaded, options, change=change)
+    result = play(loaded, options, middleware=[player])
     ended = GAME_OVER if not game.running and not result.signal and result.error is None else result.ended
     names = game.names if who == "oracle" else result.names
-    return replace(result, episodes=list(game.episodes), ended=ended, names=names)
+    return replace(result, episodes=list(game.episodes), measures=game.measures, ended=ended, names=names)
 
 
 @contextlib.contextmanager

@@ -1,18 +1,24 @@
-"""The built-in plugins, a folder a role, a file a plugin. They use the same hooks as anyone else's."""
+"""The built-in plugins: a folder a role and a file a plugin; a game and the desktop have folders of their own.
+
+They use the same hooks as anyone else's.
+"""
 
 BUILT_IN = (
     "plugins.capture.mss",
     "plugins.capture.footage",
-    "plugins.capture.doom",
+    "plugins.doom.capture",
     "plugins.detector.yolo",
     "plugins.detector.oracle",
     "plugins.selection.nearest",
     "plugins.selection.best",
     "plugins.selection.tracker",
+    "plugins.controller.proportional",
+    "plugins.controller.pid",
+    "plugins.controller.predictive",
     "plugins.actuation.dry_run",
     "plugins.actuation.mouse",
     "plugins.actuation.pynput",
-    "plugins.actuation.doom",
+    "plugins.actuation.environment",
     "plugins.observer.decisions",
     "plugins.observer.show",
     "plugins.observer.overlay",

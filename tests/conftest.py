@@ -1,8 +1,12 @@
+import contextlib
+import io
+import logging
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -66,20 +70,56 @@ def known_engines(tmp_path_factory: pytest.TempPathFactory) -> None:
     subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=600)
 
 
+@dataclass
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 @pytest.fixture
 def agent(tmp_path: Path):
-    """Run agent.py in an empty folder: a call returns the finished process."""
-
-    inherited = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+    """Run agent.py in an empty folder, in a process of its own: a call returns the finished process."""
 
     def call(*arguments: object, env: dict[str, str] | None = None, timeout: float = 240):
         return subprocess.run(
             [sys.executable, str(ROOT / "agent.py"), *map(str, arguments)],
             cwd=tmp_path,
-            env={**inherited, "COLUMNS": "200", **(env or {})},
+            env={**os.environ, "COLUMNS": "200", **(env or {})},
             capture_output=True,
             text=True,
             timeout=timeout,
         )
+
+    return call
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run a command in an empty folder, in this process: for what ends before a game, a window or Keras comes up."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: object) -> Done:
+        from cli.console import err, out
+        from cli.main import main
+
+        for console in (out, err):
+            console.__dict__.pop("console", None)  # made anew, so that it takes the width of this environment
+        stdout, stderr = io.StringIO(), io.StringIO()
+        status = 0
+        try:
+            with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+                main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1 if end.code else 0
+        finally:
+            log = logging.getLogger("reticle")
+            log.handlers.clear()
+            log.propagate = True
+            log.setLevel(logging.NOTSET)
+        return Done(status, stdout.getvalue(), stderr.getvalue())
 
     return call

@@ -9,8 +9,7 @@ import time
 import numpy as np
 from pydantic import Field
 
-from agent.hookspecs import Maker, PluginSettings, hookimpl
-from agent.types import Detections
+from reticle import Detections, DetectorFactory, PluginSettings, hookimpl
 
 BLUE = (0xCC, 0x66, 0x33)
 
@@ -45,4 +44,4 @@ class BlueDetector:
 
 @hookimpl
 def reticle_detector():
-    return Maker("blue", BlueDetector, Settings, "a blue window")
+    return DetectorFactory("blue", BlueDetector, Settings, "a blue window")

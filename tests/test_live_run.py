@@ -41,7 +41,7 @@ class Run:
             "capture": {"plugin": "mss", "width": 400, "height": 300, "left": 430, "top": 205},
             "detector": {"plugin": "blue"},
             "selection": {"plugin": "nearest"},
-            "aim": {"gain": 0.5, "fire": "hold"},
+            "aim": {"plugin": "proportional", "gain": 0.5, "fire": "hold"},
             "actuation": {"plugin": "mouse"},
             "guards": [{"plugin": "arm-key"}, {"plugin": "window-title", "title": WINDOW_TITLE}],
             "safety": {"watchdog_ms": 150},
@@ -102,9 +102,10 @@ def test_a_signal_leaves_no_button_down(screen: Screen, tmp_path: Path, number: 
 def test_an_exception_leaves_no_button_down(screen: Screen, tmp_path: Path) -> None:
     run = Run(tmp_path, screen, detector={"plugin": "blue", "fault": "raise", "frames": 600})
     assert fires(screen)
-    assert run.end() == 1
+    assert run.end() == 2
     assert until(lambda: screen.buttons() == 0)
-    assert "the detector broke" in run.errors()
+    assert 'the detector "blue": detect raised RuntimeError: the detector broke (live_plugin.py:' in run.errors()
+    assert "Traceback" not in run.errors()
 
 
 def test_panic_ends_the_run_within_a_frame(screen: Screen, tmp_path: Path) -> None:

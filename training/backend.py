@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 
-from engine.errors import ModelError
+from core.errors import UserError
 
 BACKENDS = ("tensorflow", "torch", "jax")
 
@@ -13,13 +13,13 @@ BACKENDS = ("tensorflow", "torch", "jax")
 def choose() -> str:
     """Return the backend that KERAS_BACKEND names, TensorFlow by default: running one needs none, training gradients.
 
-    :raises ModelError: it cannot train, or is not installed.
+    :raises UserError: it cannot train, or is not installed.
     """
     backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if backend not in BACKENDS:
-        raise ModelError(f"Keras's backend {backend} cannot train: set KERAS_BACKEND to {', '.join(BACKENDS)}")
+        raise UserError(f"Keras's backend {backend} cannot train: set KERAS_BACKEND to {', '.join(BACKENDS)}")
     if importlib.util.find_spec(backend) is None:
-        raise ModelError(
+        raise UserError(
             f"training needs the package {backend}, which is not installed: start with `uv run --extra tensorflow "
             f"agent.py train ...`, or set KERAS_BACKEND to another of {', '.join(BACKENDS)} that is"
         )

@@ -6,28 +6,28 @@ import importlib.util
 from dataclasses import asdict
 from pathlib import Path
 
-from engine.errors import ModelError
+from core.errors import UserError
 from training.fit import Epoch
 
 
 class Board:
     """Writes event files into a folder; a training that goes on adds to them.
 
-    :raises ModelError: tensorboardX is not installed, or the folder cannot be written.
+    :raises UserError: tensorboardX is not installed, or the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
         if importlib.util.find_spec("tensorboardX") is None:
-            raise ModelError(
-                "--tensorboard needs the package tensorboardX, which is not installed: start with `uv run --extra "
-                "train agent.py train ...`, or leave it out"
+            raise UserError(
+                "writing for TensorBoard needs the package tensorboardX, which is not installed: start with `uv run "
+                "--extra train agent.py train ...`, or leave it out"
             )
         from tensorboardX import SummaryWriter
 
         try:
             self._writer = SummaryWriter(str(folder), flush_secs=5)
         except OSError as error:
-            raise ModelError(f"{folder}: nothing can be written there: {error.strerror}") from error
+            raise UserError(f"{folder}: nothing can be written there: {error.strerror}") from error
 
     def add(self, epoch: Epoch) -> None:
         """Write one epoch."""

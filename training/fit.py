@@ -19,11 +19,12 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from core.errors import UserError
+from core.files import write_atomically
+from core.progress import Progress
 from engine.boxes import Decoder, Rows
 from engine.darknet import Network, Weights, random_weights, write_weights
-from engine.errors import ModelError
-from engine.files import write
-from engine.network import build_untrained, load, unload
+from engine.keras_network import build_untrained, load, unload
 from training.feed import Arrays, Feed, Make
 from training.loss import HeadLoss
 from training.samples import Augment, Batches, Picture
@@ -35,7 +36,6 @@ SCORED_AT_ONCE = 16
 
 Measure = Callable[[Sequence[Rows], Sequence[Picture]], tuple[float, float]]
 """AP and AP50, points, of what was found in pictures."""
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def fit(
 
     :param start: the weights to begin with; None begins with random ones.
     :param done: called after each epoch, those of an earlier call that was cut off not among them.
-    :raises ModelError: the folder holds another training, cannot be written, or the loss is no number any more.
+    :raises UserError: the folder holds another training, cannot be written, or the loss is no number any more.
     """
     size = (network.width, network.height)
     batches = Batches(pictures, size, plan.batch, plan.augment, plan.seed)
@@ -97,7 +97,7 @@ def fit(
     with contextlib.ExitStack() as stack:
         # Whatever is built afterwards in this process is built in float32.
         stack.callback(keras.mixed_precision.set_global_policy, "float32")
-        feed = stack.enter_context(contextlib.closing(Feed(_maker(batches, network), steps, plan.workers)))
+        feed = stack.enter_context(contextlib.closing(Feed(_batch_source(batches, network), steps, plan.workers)))
         keras.utils.set_random_seed(plan.seed)
         keras.mixed_precision.set_global_policy("mixed_bfloat16" if plan.half else "float32")
         model = Trainable(network)
@@ -118,7 +118,7 @@ def fit(
             logs = model.fit(data, verbose=0, shuffle=False, steps_per_epoch=steps, callbacks=[tell]).history
             loss = float(logs["loss"][-1])
             if not math.isfinite(loss):
-                raise ModelError(f"the loss is no number any more in epoch {epoch + 1}; use a lower --rate")
+                raise UserError(f"the loss is no number any more in epoch {epoch + 1}; use a lower learning rate")
             parts = [float(logs[name][-1]) for name in ("box", "objectness", "classes")]
             current = [ops.convert_to_numpy(v) for v in model.trainable_variables]
             optimizer.finalize_variable_values(model.trainable_variables)  # puts the moving average in their place
@@ -135,7 +135,7 @@ def fit(
         return history
 
 
-def _maker(batches: Batches, network: Network) -> Make:
+def _batch_source(batches: Batches, network: Network) -> Make:
     def make(epoch: int, index: int, mosaic: bool) -> Arrays:
         images, pictures = batches.get(epoch, index, mosaic)
         targets, boxes = assign(network, pictures)
@@ -261,8 +261,8 @@ def _save(folder: Path, plan: Plan, network: Network, model: Any, optimizer: Any
     stream = io.BytesIO()
     # One file, so that weights and history are always of the same epoch.
     np.savez(stream, state=np.frombuffer(json.dumps(done).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
-    write(folder / "state.npz", stream.getvalue())
-    write(folder / "history.json", (json.dumps(done["history"], indent=1) + "\n").encode())
+    write_atomically(folder / "state.npz", stream.getvalue())
+    write_atomically(folder / "history.json", (json.dumps(done["history"], indent=1) + "\n").encode())
 
 
 def _resume(folder: Path, plan: Plan, network: Network, model: Any, optimizer: Any) -> list[Epoch]:
@@ -274,10 +274,10 @@ def _resume(folder: Path, plan: Plan, network: Network, model: Any, optimizer: A
             state = json.loads(stored["state"].tobytes())
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path}: the training cannot be read ({error}); remove the folder to begin anew") from error
+        raise UserError(f"{path}: the training cannot be read ({error}); remove the folder to begin anew") from error
     for key, value in json.loads(json.dumps(_key(plan, network))).items():
         if state.get(key) != value:
-            raise ModelError(
+            raise UserError(
                 f"{folder}: a training with another {key} was begun here; give the same options to go on with it, or "
                 "remove the folder to begin anew"
             )

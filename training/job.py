@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.errors import UserError
+from core.files import write_atomically
+from core.progress import Progress
 from engine.darknet import Network, Weights, parse_cfg, read_cfg, read_weights
-from engine.errors import ModelError
-from engine.files import write
 from engine.models import ModelFiles, find
 from training import anchors
-from training.fit import Epoch, Measure, Plan, Progress, first_weights, fit, transferred
+from training.fit import Epoch, Measure, Plan, first_weights, fit, transferred
 from training.samples import Annotated, read
 
 
@@ -40,7 +41,7 @@ def run(
     """Train; return the files of the best network, and the history.
 
     :param folder: for what an interrupted training needs to go on.
-    :raises ModelError: a file is wrong, or the training cannot be done.
+    :raises UserError: a file is wrong, or the training cannot be done.
     """
     text = with_classes(job.cfg, len(job.names))
     network = parse_cfg(text, str(job.cfg), job.size)
@@ -56,8 +57,8 @@ def run(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ModelError(f"{folder}: cannot be made: {error.strerror}") from error
-    write(folder / "network.cfg", text.encode())
+        raise UserError(f"{folder}: cannot be made: {error.strerror}") from error
+    write_atomically(folder / "network.cfg", text.encode())
     history = fit(network, start, pictures, held_out, measure, plan, folder, progress, done)
     return ModelFiles(folder / "network.cfg", folder / "best.weights", job.names), history
 
@@ -65,7 +66,7 @@ def run(
 def with_classes(path: Path, classes: int) -> str:
     """Return a cfg's text for another number of classes: in each [yolo], and the filters of what leads to it.
 
-    :raises ModelError: it cannot be read.
+    :raises UserError: it cannot be read.
     """
     network = read_cfg(path)
     lines = network.text.splitlines()
@@ -73,7 +74,7 @@ def with_classes(path: Path, classes: int) -> str:
         (source,) = network.layers[head.index].inputs
         _set(lines, network.layers[head.index].section.line, "classes", classes)
         if network.layers[source].convolution is None:
-            raise ModelError(f"{path}: the layer before a [yolo] is no convolution, so its classes cannot be changed")
+            raise UserError(f"{path}: the layer before a [yolo] is no convolution, so its classes cannot be changed")
         _set(lines, network.layers[source].section.line, "filters", len(head.anchors) * (5 + classes))
     return "\n".join(lines) + "\n"
 
@@ -105,5 +106,5 @@ def _begin(name: str, network: Network, seed: int) -> Weights:
     source = read_cfg(files.cfg, files.size)
     start, found = transferred(network, first_weights(network, seed), source, read_weights(files.weights, source))
     if not found:
-        raise ModelError(f"--from {name}: none of its layers is like one of the cfg's; choose a model of its family")
+        raise UserError(f"{name}: none of its layers is like one of the cfg's; begin with a model of the same family")
     return start

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import ModelError
+from core.errors import UserError
+from core.images import read_image
 
 GREY = 127
 
@@ -70,13 +71,13 @@ def read(records: Sequence[Annotated], size: tuple[int, int], done: Callable[[in
 
     :param size: width and height, pixels.
     :param done: called with how many are read.
-    :raises ModelError: one cannot be read, a box lies outside its picture or is empty, or there are no boxes at all.
+    :raises UserError: one cannot be read, a box lies outside its picture or is empty, or there are no boxes at all.
     """
 
     def one(record: Annotated) -> Picture:
-        pixels = cv2.imread(str(record.path), cv2.IMREAD_COLOR)
+        pixels = read_image(record.path)
         if pixels is None:
-            raise ModelError(f"{record.path}: this is no image or is damaged; take it out of the data set")
+            raise UserError(f"{record.path}: this is no image or is damaged; take it out of the data set")
         height, width = pixels.shape[:2]
         boxes = _checked(record, width, height)
         scale = np.array((size[0] / width, size[1] / height) * 2)
@@ -89,7 +90,7 @@ def read(records: Sequence[Annotated], size: tuple[int, int], done: Callable[[in
             pictures.append(picture)
             done(len(pictures))
     if not any(len(picture.boxes) for picture in pictures):
-        raise ModelError("none of the pictures has a box, so there is nothing to learn; label some")
+        raise UserError("none of the pictures has a box, so there is nothing to learn; label some")
     return pictures
 
 
@@ -103,7 +104,7 @@ def _checked(record: Annotated, width: int, height: int) -> NDArray[np.float64]:
     for wrong, why in ((outside, f"lies outside the picture ({width}x{height})"), (flat, "has no area")):
         if wrong.any():
             listed = ", ".join(f"{v:.0f}" for v in boxes[np.argmax(wrong)])
-            raise ModelError(f"{record.path}: the box ({listed}) {why}; mend its label")
+            raise UserError(f"{record.path}: the box ({listed}) {why}; mend its label")
     limit = np.array((width, height, width, height))
     return np.clip(boxes, 0, limit)
 

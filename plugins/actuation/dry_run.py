@@ -7,9 +7,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from agent.files import LineFile
-from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.context import Context
+from agent.factories import ActuationFactory, PluginSettings
+from agent.hookspecs import hookimpl
 from agent.types import BUTTON_NAMES, Action
+from core.files import LineFile
 
 
 class Settings(PluginSettings):
@@ -29,7 +31,7 @@ class DryRunActuation:
     """
 
     def __init__(self, settings: Settings, context: Context) -> None:
-        self._lines = LineFile(settings.path, "actions")
+        self._lines = LineFile(settings.path)
         self._started_ns = time.perf_counter_ns()
 
     def apply(self, action: Action) -> None:
@@ -59,13 +61,13 @@ class DryRunActuation:
 
 
 @hookimpl
-def reticle_actuation() -> Maker:
+def reticle_actuation() -> ActuationFactory:
     """Offer `dry-run`."""
-    return Maker(
+    return ActuationFactory(
         "dry-run",
         DryRunActuation,
         Settings,
         "writes down each action it would take",
-        duties=frozenset({"dry-run"}),
         reaches="nothing",
+        dry_run=True,
     )

@@ -8,10 +8,12 @@ import sys
 import threading
 from typing import Any, ClassVar
 
-from agent.errors import UserError
-from agent.hookspecs import Context, Maker, NoSettings, hookimpl
+from agent.context import Context
+from agent.factories import ActuationFactory, NoSettings
+from agent.hookspecs import hookimpl
 from agent.types import BUTTON_NAMES, LEFT, MIDDLE, RIGHT, Action
-from plugins.lifeline import Lifeline
+from core.errors import UserError
+from plugins.desktop.lifeline import Lifeline
 
 
 def make_mouse(settings: NoSettings, context: Context) -> Any:
@@ -190,6 +192,6 @@ assert set(XTestMouse.NUMBERS) == set(SendInputMouse.DOWN_UP) == set(BUTTON_NAME
 
 
 @hookimpl
-def reticle_actuation() -> Maker:
+def reticle_actuation() -> ActuationFactory:
     """Offer `mouse`."""
-    return Maker("mouse", make_mouse, NoSettings, "relative motion: XTest on X11, SendInput on Windows")
+    return ActuationFactory("mouse", make_mouse, NoSettings, "relative motion: XTest on X11, SendInput on Windows")

@@ -8,11 +8,13 @@ from __future__ import annotations
 import sys
 import threading
 
-from agent.errors import UserError, said
-from agent.hookspecs import Context, Maker, NoSettings, hookimpl
+from agent.context import Context
+from agent.factories import ActuationFactory, NoSettings
+from agent.hookspecs import hookimpl
 from agent.types import LEFT, MIDDLE, RIGHT, Action
+from core.errors import UserError, summary
 from plugins.actuation.mouse import XTestMouse
-from plugins.lifeline import Lifeline
+from plugins.desktop.lifeline import Lifeline
 
 
 class PynputActuation:
@@ -55,7 +57,7 @@ class PynputActuation:
                 self._down = action.buttons
                 self._ask(action.buttons)
         except Exception as error:  # each window system has its own
-            raise UserError(f"the display was lost while moving the pointer: {said(error)}") from error
+            raise UserError(f"the display was lost while moving the pointer: {summary(error)}") from error
 
     def release(self) -> None:
         """Let every button go that was ever pressed; a display that is gone has none down."""
@@ -84,6 +86,8 @@ class PynputActuation:
 
 
 @hookimpl
-def reticle_actuation() -> Maker:
+def reticle_actuation() -> ActuationFactory:
     """Offer `pynput`."""
-    return Maker("pynput", PynputActuation, NoSettings, "the desktop's pointer, put on the aim point", absolute=True)
+    return ActuationFactory(
+        "pynput", PynputActuation, NoSettings, "the desktop's pointer, put on the aim point", absolute=True
+    )

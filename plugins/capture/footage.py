@@ -10,11 +10,13 @@ from typing import Any
 import cv2
 from pydantic import Field
 
-from agent.errors import UserError
-from agent.files import images_in
-from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.context import Context
+from agent.factories import CaptureFactory, PluginSettings
+from agent.hookspecs import hookimpl
 from agent.recording import frames, is_recording
 from agent.types import Frame
+from core.errors import UserError
+from core.images import images_in, read_image
 
 
 class Settings(PluginSettings):
@@ -115,7 +117,7 @@ def _images(folder: Path) -> Any:
 
     def read() -> Iterator[Any]:
         for file in files:
-            pixels = cv2.imread(str(file), cv2.IMREAD_COLOR)
+            pixels = read_image(file)
             if pixels is None:
                 raise UserError(f"{file}: this image cannot be read; remove it or put it right")
             yield pixels
@@ -157,13 +159,13 @@ def _video(path: Path) -> tuple[Any, float]:
 
 
 @hookimpl
-def reticle_capture() -> Maker:
+def reticle_capture() -> CaptureFactory:
     """Offer `footage`."""
-    return Maker(
+    return CaptureFactory(
         "footage",
         FootageCapture,
         Settings,
         "a video file or a folder of images",
-        duties=frozenset({"recording"}),
+        plays_recordings=True,
         check=check,
     )

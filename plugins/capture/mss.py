@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from agent.errors import UserError
-from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.context import Context
+from agent.factories import CaptureFactory, PluginSettings
+from agent.hookspecs import hookimpl
 from agent.types import Frame
+from core.errors import UserError
+from plugins.desktop.windows import find_window
 from plugins.pace import Pace
-from plugins.windows import find_window
 
 CHANGE_NS = 100_000_000
 """A picture that stays the same is given again after so long, so that the loop need not wait for ever."""
@@ -152,6 +154,6 @@ def _line(error: Exception) -> str:
 
 
 @hookimpl
-def reticle_capture() -> Maker:
+def reticle_capture() -> CaptureFactory:
     """Offer `mss`."""
-    return Maker("mss", MssCapture, Settings, "a region of the screen, by mss")
+    return CaptureFactory("mss", MssCapture, Settings, "a region of the screen, by mss")

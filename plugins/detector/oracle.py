@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from agent.errors import UserError
-from agent.hookspecs import Context, Maker, NoSettings, hookimpl
+from agent.context import Context
+from agent.factories import DetectorFactory, NoSettings
+from agent.hookspecs import hookimpl
 from agent.types import Detections, Frame
+from core.errors import UserError
 
 
 class OracleDetector:
@@ -28,6 +30,6 @@ class OracleDetector:
 
 
 @hookimpl
-def reticle_detector() -> Maker:
+def reticle_detector() -> DetectorFactory:
     """Offer `oracle`."""
-    return Maker("oracle", OracleDetector, NoSettings, "the ground truth of an environment such as doom")
+    return DetectorFactory("oracle", OracleDetector, NoSettings, "the ground truth of an environment such as doom")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from agent.errors import UserError
-from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.context import Context
+from agent.factories import DetectorFactory, PluginSettings
+from agent.hookspecs import hookimpl
 from agent.types import Detections, Frame
 
 if TYPE_CHECKING:
@@ -70,25 +70,23 @@ class Settings(PluginSettings):
 
 
 class YoloDetector:
-    """Frame in, boxes out: resize, run, decode, suppress.
+    """Frame in, boxes out: resize, run, decode, NMS.
 
     :raises UserError: a file of the model is missing or wrong, or the engine is not there.
     """
 
     def __init__(self, settings: Settings, context: Context) -> None:
         from engine.choice import resolve
-        from engine.errors import ModelError
-        from engine.models import load
+        from engine.models import identity, load
         from engine.pipeline import Pipeline
 
-        try:
-            model, self.names = load(_files(settings, context), _size(settings))
-            engine, precision = resolve(settings.engine, model, settings.precision)
-            self._pipeline = Pipeline(
-                model, engine, precision, settings.confidence, settings.nms, settings.resize, settings.prepare
-            )
-        except ModelError as error:
-            raise UserError(str(error)) from error
+        files = _files(settings, context)
+        model, self.names = load(files, _size(settings))
+        engine, precision = resolve(settings.engine, model, settings.precision)
+        self._pipeline = Pipeline(
+            model, engine, precision, settings.confidence, settings.nms, settings.resize, settings.prepare
+        )
+        self._description = {"model": identity(files), "engine": engine, "precision": precision}
 
     def detect(self, frame: Frame) -> Detections:
         """Return the boxes in the frame, best first."""
@@ -102,24 +100,23 @@ class YoloDetector:
             return Detections.empty()
         return Detections(boxes, scores.astype(np.float32, copy=False), classes)
 
+    def describe(self) -> dict[str, Any]:
+        """Return the model, and engine and precision as resolved."""
+        return self._description
 
-def prepare(settings: Settings, context: Context, say: Callable[[str], None]) -> None:
+
+def prepare(settings: Settings, context: Context) -> None:
     """Find out which engine is the fastest here, where the settings leave that open and it is not known yet.
 
     :raises UserError: none works.
     """
     from engine.choice import resolve
     from engine.engine import AUTO
-    from engine.errors import ModelError
     from engine.models import load
 
-    if settings.engine != AUTO:
-        return
-    try:
+    if settings.engine == AUTO:
         model, _ = load(_files(settings, context), _size(settings))
-        resolve(settings.engine, model, settings.precision, say)
-    except ModelError as error:
-        raise UserError(str(error)) from error
+        resolve(settings.engine, model, settings.precision)
 
 
 def check(settings: Settings, context: Context) -> None:
@@ -129,17 +126,13 @@ def check(settings: Settings, context: Context) -> None:
     """
     from engine.darknet import check_weights, read_cfg
     from engine.engine import check_engine
-    from engine.errors import ModelError
     from engine.models import class_names
 
-    try:
-        files = _files(settings, context)
-        network = read_cfg(files.cfg, _size(settings) or files.size)
-        class_names(files, network)
-        check_weights(files.weights, network)
-        check_engine(settings.engine, "fp32" if settings.precision == "auto" else settings.precision)
-    except ModelError as error:
-        raise UserError(str(error)) from error
+    files = _files(settings, context)
+    network = read_cfg(files.cfg, _size(settings) or files.size)
+    class_names(files, network)
+    check_weights(files.weights, network)
+    check_engine(settings.engine, "fp32" if settings.precision == "auto" else settings.precision)
 
 
 def _files(settings: Settings, context: Context) -> ModelFiles:
@@ -162,14 +155,14 @@ def _size(settings: Settings) -> tuple[int, int] | None:
 
 
 @hookimpl
-def reticle_detector() -> Maker:
+def reticle_detector() -> DetectorFactory:
     """Offer `yolo`."""
-    return Maker(
+    return DetectorFactory(
         "yolo",
         YoloDetector,
         Settings,
         "YOLOv3 and YOLOv4 networks, from a bundle or Darknet files",
-        duties=frozenset({"model"}),
+        runs_models=True,
         prepare=prepare,
         check=check,
     )

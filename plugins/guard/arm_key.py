@@ -8,9 +8,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from agent.errors import UserError
-from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.context import Context
+from agent.factories import GuardFactory, PluginSettings
+from agent.hookspecs import hookimpl
 from agent.types import Action, Frame
+from core.errors import UserError
 
 
 class Settings(PluginSettings):
@@ -151,13 +153,14 @@ def _key(keyboard: Any, role: str, name: str) -> Any:
 
 
 @hookimpl
-def reticle_guard() -> Maker:
+def reticle_guard() -> GuardFactory:
     """Offer `arm-key`."""
-    return Maker(
+    return GuardFactory(
         "arm-key",
         ArmKeyGuard,
         Settings,
         "an arm key that is held or toggled, and a panic key",
-        duties=frozenset({"arm", "panic"}),
+        arm_key=lambda settings: settings.arm,
+        panics=True,
         live_only=True,
     )

@@ -8,7 +8,9 @@ from __future__ import annotations
 import psutil
 from pydantic import Field
 
-from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.context import Context
+from agent.factories import GuardFactory, PluginSettings
+from agent.hookspecs import hookimpl
 from agent.types import Action, Frame
 from plugins.guard.polling import Polled
 
@@ -51,12 +53,12 @@ class ProcessArgumentGuard:
 
 
 @hookimpl
-def reticle_guard() -> Maker:
+def reticle_guard() -> GuardFactory:
     """Offer `process-argument`."""
-    return Maker(
+    return GuardFactory(
         "process-argument",
         ProcessArgumentGuard,
         Settings,
         "only while the game runs with a required argument",
-        duties=frozenset({"desktop"}),
+        watches_desktop=True,
     )

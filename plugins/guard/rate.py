@@ -6,7 +6,9 @@ from collections import deque
 
 from pydantic import Field
 
-from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.context import Context
+from agent.factories import GuardFactory, PluginSettings
+from agent.hookspecs import hookimpl
 from agent.types import Action, Frame
 
 WINDOW_NS = 1_000_000_000
@@ -50,6 +52,6 @@ class RateGuard:
 
 
 @hookimpl
-def reticle_guard() -> Maker:
+def reticle_guard() -> GuardFactory:
     """Offer `rate`."""
-    return Maker("rate", RateGuard, Settings, "at most so many counts and clicks a second")
+    return GuardFactory("rate", RateGuard, Settings, "at most so many counts and clicks a second")

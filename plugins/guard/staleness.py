@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.context import Context
+from agent.factories import GuardFactory, PluginSettings
+from agent.hookspecs import hookimpl
 from agent.types import Action, Frame
 
 
@@ -29,6 +31,6 @@ class StalenessGuard:
 
 
 @hookimpl
-def reticle_guard() -> Maker:
+def reticle_guard() -> GuardFactory:
     """Offer `staleness`."""
-    return Maker("staleness", StalenessGuard, Settings, "no action on a frame that is too old")
+    return GuardFactory("staleness", StalenessGuard, Settings, "no action on a frame that is too old")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.context import Context
+from agent.factories import GuardFactory, PluginSettings
+from agent.hookspecs import hookimpl
 from agent.types import Action, Frame
+from plugins.desktop.windows import FocusedWindow
 from plugins.guard.polling import Polled
-from plugins.windows import FocusedWindow
 
 
 class Settings(PluginSettings):
@@ -45,12 +47,12 @@ class WindowTitleGuard:
 
 
 @hookimpl
-def reticle_guard() -> Maker:
+def reticle_guard() -> GuardFactory:
     """Offer `window-title`."""
-    return Maker(
+    return GuardFactory(
         "window-title",
         WindowTitleGuard,
         Settings,
         "only while the game's window has the focus",
-        duties=frozenset({"desktop"}),
+        watches_desktop=True,
     )

@@ -7,9 +7,11 @@ from typing import Any
 
 from pydantic import Field
 
-from agent.files import LineFile
-from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.context import Context
+from agent.factories import ObserverFactory, PluginSettings
+from agent.hookspecs import hookimpl
 from agent.types import FrameEvent
+from core.files import LineFile
 
 
 class Settings(PluginSettings):
@@ -31,7 +33,7 @@ class DecisionsObserver:
     """
 
     def __init__(self, settings: Settings, context: Context) -> None:
-        self._lines = LineFile(settings.path, "decisions")
+        self._lines = LineFile(settings.path)
         self._times = settings.times
         self._names = context.names
 
@@ -54,7 +56,7 @@ class DecisionsObserver:
                 "error": [round(target.error_x, 3), round(target.error_y, 3)],
             }
         row["action"] = {"dx": action.dx, "dy": action.dy, "buttons": action.buttons}
-        row["sent"] = event.sent
+        row["sent"], row["moved"] = event.sent, event.moved
         if event.veto is not None:
             row["veto"] = event.veto
         if self._times:
@@ -63,6 +65,6 @@ class DecisionsObserver:
 
 
 @hookimpl
-def reticle_observer() -> Maker:
+def reticle_observer() -> ObserverFactory:
     """Offer `decisions`."""
-    return Maker("decisions", DecisionsObserver, Settings, "one JSON object a frame: found, chosen, done")
+    return ObserverFactory("decisions", DecisionsObserver, Settings, "one JSON object a frame: found, chosen, done")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import cv2
 from pydantic import Field
 
+from agent.context import Context
 from agent.drawing import Canvas
-from agent.errors import UserError
-from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.factories import ObserverFactory, PluginSettings
+from agent.hookspecs import hookimpl
 from agent.types import FrameEvent
+from core.errors import UserError
+from core.files import PendingFile
 
 MOST_REPEATS = 300
 """A pause longer than this many pictures is shortened to it."""
@@ -43,15 +45,7 @@ class OverlayObserver:
         self._writer: Any = None
         self._first_ns = 0
         self._written = 0
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle = tempfile.NamedTemporaryFile(  # noqa: SIM115
-                prefix=f".{self._path.name}.", suffix=".mp4", dir=self._path.parent, delete=False
-            )
-        except OSError as error:
-            raise UserError(f"{self._path}: the video cannot be written: {error.strerror}") from error
-        handle.close()
-        self._part = Path(handle.name)
+        self._pending = PendingFile(self._path, ".mp4")
 
     def observe(self, event: FrameEvent) -> None:
         """Add one frame."""
@@ -60,7 +54,7 @@ class OverlayObserver:
         picture = self._canvas.drawn(event)
         if self._writer is None:
             size = (picture.shape[1], picture.shape[0])
-            self._writer = cv2.VideoWriter(str(self._part), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, size)
+            self._writer = cv2.VideoWriter(str(self._pending.path), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, size)
             if not self._writer.isOpened():
                 raise UserError(f"{self._path}: OpenCV cannot write this video")
             self._first_ns = event.frame.grab_ns
@@ -74,21 +68,20 @@ class OverlayObserver:
     def close(self) -> None:
         """Put the video in its place."""
         if self._writer is None:
-            self._part.unlink(missing_ok=True)
+            self._pending.discard()
             return
         self._writer.release()
-        self._part.chmod(0o644)
-        self._part.replace(self._path)
+        self._pending.commit()
 
 
 @hookimpl
-def reticle_observer() -> Maker:
+def reticle_observer() -> ObserverFactory:
     """Offer `overlay`."""
-    return Maker(
+    return ObserverFactory(
         "overlay",
         OverlayObserver,
         Settings,
         "a video with boxes, target and crosshair",
-        duties=frozenset({"overlay"}),
+        output="overlay",
         wants_pixels=True,
     )

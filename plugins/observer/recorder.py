@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +15,13 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from agent.errors import UserError
-from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.context import Context
+from agent.factories import ObserverFactory, PluginSettings
+from agent.hookspecs import hookimpl
 from agent.recording import EVENTS, INFO, PROFILE, VERSION, row, video_of
 from agent.types import FrameEvent
+from core.errors import UserError
+from core.files import PendingFolder, cannot_write
 
 CODECS = {"ffv1": ("FFV1", "mkv"), "huffyuv": ("HFYU", "avi"), "mp4v": ("mp4v", "mp4")}
 
@@ -44,23 +46,21 @@ class RecorderObserver:
 
     def __init__(self, settings: Settings, context: Context) -> None:
         self._path = context.path(settings.path)
-        if self._path.exists():
-            raise UserError(f"{self._path}: this exists already; choose another folder, or remove it")
         codec = settings.codec
         if codec == "auto":
             codec = "ffv1" if context.lock_step else "huffyuv"
         self._codec, suffix = CODECS[codec]
         self._fps = settings.fps
+        self._pending = PendingFolder(self._path)
+        folder = self._pending.path
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._part = Path(tempfile.mkdtemp(prefix=f".{self._path.name}.", dir=self._path.parent))
-            self._events = (self._part / EVENTS).open("w", encoding="utf-8")
+            self._events = (folder / EVENTS).open("w", encoding="utf-8")
+            if context.profile is not None:
+                shutil.copyfile(context.profile, folder / PROFILE)
         except OSError as error:
-            raise UserError(f"{self._path}: the recording cannot be written: {error.strerror}") from error
-        if context.profile is not None:
-            shutil.copyfile(context.profile, self._part / PROFILE)
-        self._moves = context.moves
-        self._video = self._part / video_of(suffix)
+            self._pending.discard()
+            raise cannot_write(self._path, error) from error
+        self._video = folder / video_of(suffix)
         self._writer: Any = None
         self._size = (0, 0)
         self._frames = 0
@@ -88,30 +88,29 @@ class RecorderObserver:
         if size != self._size:
             raise UserError(f"{self._path}: the frames' size changed from {self._size} to {size}")
         self._writer.write(np.ascontiguousarray(event.pixels[:, :, :3]))
-        self._events.write(json.dumps(row(event, self._moves), separators=(",", ":")) + "\n")
+        self._events.write(json.dumps(row(event), separators=(",", ":")) + "\n")
         self._frames += 1
 
     def close(self) -> None:
         """Put the folder in its place."""
         self._events.close()
         if self._writer is None:
-            shutil.rmtree(self._part, ignore_errors=True)
+            self._pending.discard()
             return
         self._writer.release()
         self._info |= {"frames": self._frames, "width": self._size[0], "height": self._size[1]}
-        (self._part / INFO).write_text(json.dumps(self._info, indent=2) + "\n", encoding="utf-8")
-        self._part.chmod(0o755)
-        self._part.rename(self._path)
+        (self._pending.path / INFO).write_text(json.dumps(self._info, indent=2) + "\n", encoding="utf-8")
+        self._pending.commit()
 
 
 @hookimpl
-def reticle_observer() -> Maker:
+def reticle_observer() -> ObserverFactory:
     """Offer `recorder`."""
-    return Maker(
+    return ObserverFactory(
         "recorder",
         RecorderObserver,
         Settings,
         "frames, detections, decisions and timings in a folder",
-        duties=frozenset({"recorder"}),
+        output="recording",
         wants_pixels=True,
     )

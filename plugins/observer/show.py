@@ -9,10 +9,12 @@ from typing import Any
 
 from pydantic import Field
 
+from agent.context import Context
 from agent.drawing import Canvas
-from agent.errors import UserError
-from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.factories import ObserverFactory, PluginSettings
+from agent.hookspecs import hookimpl
 from agent.types import FrameEvent
+from core.errors import UserError
 
 NO_DISPLAY = "the window needs a display to open on: start it in a desktop session, with DISPLAY set"
 
@@ -81,13 +83,13 @@ class ShowObserver:
 
 
 @hookimpl
-def reticle_observer() -> Maker:
+def reticle_observer() -> ObserverFactory:
     """Offer `show`."""
-    return Maker(
+    return ObserverFactory(
         "show",
         ShowObserver,
         Settings,
         "a window with boxes, target and crosshair",
-        duties=frozenset({"window"}),
+        output="window",
         wants_pixels=True,
     )

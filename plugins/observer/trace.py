@@ -7,16 +7,19 @@ Open it at ui.perfetto.dev, which reads the file in the browser and sends it now
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from agent.errors import UserError
-from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.context import Context
+from agent.factories import ObserverFactory, PluginSettings
+from agent.hookspecs import hookimpl
 from agent.types import Frame, FrameEvent
+from core.command import COMMAND
+from core.errors import UserError
+from core.files import PendingFile
 
 TRACKS = {1: "capture", 2: "loop", 3: "observers"}
 CAPTURE, LOOP, OBSERVERS = TRACKS
@@ -35,23 +38,21 @@ class Settings(PluginSettings):
 class TraceObserver:
     """Writes slices of each frame's stages; the file is complete or not there.
 
-    :raises UserError: the file cannot be written.
+    :raises UserError: the file cannot be written, or the package perfetto is not installed.
     """
 
     def __init__(self, settings: Settings, context: Context) -> None:
-        from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
+        try:
+            from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
+        except ImportError as error:
+            extra = COMMAND.replace("uv run", "uv run --extra trace")
+            raise UserError(f"a trace needs the package perfetto, the extra `trace`: {extra} ...") from error
 
         self._trace = Trace
         self._kinds = TrackEvent
-        self._path = context.path(settings.path)
         self._next_index = 0
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=self._path.parent)
-        except OSError as error:
-            raise UserError(f"{self._path}: the trace cannot be written: {error.strerror}") from error
-        self._part = Path(name)
-        self._file = os.fdopen(handle, "wb")
+        self._pending = PendingFile(context.path(settings.path))
+        self._file = self._pending.open()
         self._describe()
 
     def observe(self, event: FrameEvent) -> None:
@@ -78,8 +79,7 @@ class TraceObserver:
     def close(self) -> None:
         """Put the trace in its place."""
         self._file.close()
-        self._part.chmod(0o644)
-        self._part.replace(self._path)
+        self._pending.commit()
 
     def _describe(self) -> None:
         out = self._trace()
@@ -130,8 +130,6 @@ def stages(frame: Frame) -> list[tuple[str, int, int]]:
 
 
 @hookimpl
-def reticle_observer() -> Maker:
+def reticle_observer() -> ObserverFactory:
     """Offer `trace`."""
-    return Maker(
-        "trace", TraceObserver, Settings, "a Perfetto trace of threads and stages", duties=frozenset({"trace"})
-    )
+    return ObserverFactory("trace", TraceObserver, Settings, "a Perfetto trace of threads and stages", output="trace")

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from agent.hookspecs import Context, Maker, hookimpl
+from agent.context import Context
+from agent.factories import SelectionFactory
+from agent.hookspecs import hookimpl
 from agent.types import Detections, Frame, Target
 from plugins.selection import nearest
 
@@ -79,10 +81,10 @@ class Choice:
             cost += self._ranks[found.class_id]
         return points, cost
 
-    def cheapest(self, cost: NDArray[np.float64], kept: int) -> int:
-        """Return which detection is best, the kept one (-1: none) unless another is better by the margin; -1: none."""
-        if kept >= 0 and math.isfinite(cost[kept]):
-            cost[kept] -= self._settings.margin
+    def cheapest(self, cost: NDArray[np.float64], last: int) -> int:
+        """Return which detection is best, the last target (-1: none) unless another is better by the margin."""
+        if last >= 0 and math.isfinite(cost[last]):
+            cost[last] -= self._settings.margin
         best = int(np.argmin(cost))
         return best if math.isfinite(cost[best]) else -1
 
@@ -121,9 +123,12 @@ class BestSelection:
         self._choice = Choice(settings, context)
         self._near = Near(settings.same_px)
 
+    def begin(self, episode: int) -> None:
+        """Forget the target: a new episode begins."""
+        self._near.begin()
+
     def select(self, detections: Detections, frame: Frame) -> Target | None:
         """Return the target, or None when no detection counts."""
-        self._near.begin(frame.episode)
         if not len(detections):
             return None
         points, cost = self._choice.costs(detections, frame)
@@ -131,7 +136,7 @@ class BestSelection:
         best = self._choice.cheapest(cost, self._near.find(steady, cost))
         if best < 0:
             return None
-        self._near.keep(steady[best])
+        self._near.take(steady[best])
         return self._choice.target(detections, best, points, frame)
 
 
@@ -140,13 +145,11 @@ class Near:
 
     def __init__(self, same_px: float) -> None:
         self._same_px = same_px
-        self._episode = -1
-        self._last: Sequence[float] | None = None
+        self.begin()
 
-    def begin(self, episode: int) -> None:
-        """Forget it when this is another episode."""
-        if episode != self._episode:
-            self._episode, self._last = episode, None
+    def begin(self) -> None:
+        """Forget it: a new episode begins."""
+        self._last: Sequence[float] | None = None
 
     def find(self, steady: NDArray[np.float32], cost: NDArray[np.float64]) -> int:
         """Return which box is the last target, of those that count; -1 when none is."""
@@ -160,12 +163,14 @@ class Near:
         closest = int(np.argmin(away))
         return closest if away[closest] <= max(self._same_px, (right - left) / 2) else -1
 
-    def keep(self, box: NDArray[np.float32]) -> None:
+    def take(self, box: NDArray[np.float32]) -> None:
         """Take a box for the last target."""
         self._last = box.tolist()
 
 
 @hookimpl
-def reticle_selection() -> Maker:
+def reticle_selection() -> SelectionFactory:
     """Offer `best`."""
-    return Maker("best", BestSelection, Settings, "the best by distance, size and confidence, kept by a margin")
+    return SelectionFactory(
+        "best", BestSelection, Settings, "the best by distance, size and confidence, kept by a margin"
+    )

@@ -6,8 +6,10 @@ import math
 
 from pydantic import Field
 
-from agent.aim import class_index
-from agent.hookspecs import Context, Maker, PluginSettings, hookimpl
+from agent.classes import class_index
+from agent.context import Context
+from agent.factories import PluginSettings, SelectionFactory
+from agent.hookspecs import hookimpl
 from agent.types import Detections, Frame, Target
 
 
@@ -83,6 +85,6 @@ class NearestSelection:
 
 
 @hookimpl
-def reticle_selection() -> Maker:
+def reticle_selection() -> SelectionFactory:
     """Offer `nearest`."""
-    return Maker("nearest", NearestSelection, Settings, "the nearest to the crosshair, by class priority")
+    return SelectionFactory("nearest", NearestSelection, Settings, "the nearest to the crosshair, by class priority")

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from agent.errors import UserError
-from agent.hookspecs import Context, Maker, hookimpl
+from agent.context import Context
+from agent.factories import SelectionFactory
+from agent.hookspecs import hookimpl
 from agent.types import Detections, Frame, Target
+from core.errors import UserError
 from plugins.selection import best
 
 RATE = 30.0
@@ -41,7 +43,7 @@ class TrackerSelection:
         import supervision
         import trackers
 
-        self._make = {
+        self._kind = {
             "bytetrack": trackers.ByteTrackTracker,
             "ocsort": trackers.OCSORTTracker,
             "sort": trackers.SORTTracker,
@@ -50,9 +52,11 @@ class TrackerSelection:
         self._settings = settings
         self._choice = best.Choice(settings, context)
         self._near = best.Near(settings.same_px)
-        self._episode = -1
+        self.begin(0)
 
-    def _begin(self, episode: int) -> None:
+    def begin(self, episode: int) -> None:
+        """Forget all tracks: a new episode begins."""
+        self._near.begin()
         s = self._settings
         options: dict[str, Any] = {
             "lost_track_buffer": round(s.lost_ms / 1e3 * RATE),
@@ -65,16 +69,13 @@ class TrackerSelection:
             options["track_activation_threshold"] = 0.0
         if s.method != "sort":
             options["high_conf_det_threshold"] = 0.0
-        self._tracker = self._make(**options)
-        self._episode, self._at_ns, self._start_ns = episode, 0, -1
+        self._tracker = self._kind(**options)
+        self._at_ns, self._start_ns = 0, -1
         self._id = self._other = -1
         self._seen_ns = 0
 
     def select(self, detections: Detections, frame: Frame) -> Target | None:
         """Return the target, or None when no detection counts."""
-        if frame.episode != self._episode:
-            self._begin(frame.episode)
-        self._near.begin(frame.episode)
         if not len(detections):
             return None
         choice = self._choice
@@ -82,14 +83,14 @@ class TrackerSelection:
         steady = choice.steady(detections, frame)
         points, cost = choice.costs(detections, frame)
         ids = self._ids(detections, np.flatnonzero(np.isfinite(cost)), steady, at_ns)
-        which = choice.cheapest(cost, self._kept(ids, steady, cost))
+        which = choice.cheapest(cost, self._last(ids, steady, cost))
         if which < 0:
             return None
         self._remember(int(ids[which]), bool((ids == self._id).any()), at_ns)
-        self._near.keep(steady[which])
+        self._near.take(steady[which])
         return choice.target(detections, which, points, frame)
 
-    def _kept(self, ids: NDArray[np.int64], steady: NDArray[np.float32], cost: NDArray[np.float64]) -> int:
+    def _last(self, ids: NDArray[np.int64], steady: NDArray[np.float32], cost: NDArray[np.float64]) -> int:
         """Return which detection is the target: by its id; else, while that is lost, the one taken in its place."""
         same = np.flatnonzero(ids == self._id).tolist() if self._id >= 0 else []
         if same:
@@ -141,6 +142,8 @@ def _check(settings: Settings, context: Context) -> None:
 
 
 @hookimpl
-def reticle_selection() -> Maker:
+def reticle_selection() -> SelectionFactory:
     """Offer `tracker`."""
-    return Maker("tracker", TrackerSelection, Settings, "as best, with ids across frames (extra track)", check=_check)
+    return SelectionFactory(
+        "tracker", TrackerSelection, Settings, "as best, with ids across frames (extra track)", check=_check
+    )

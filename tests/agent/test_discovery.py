@@ -3,16 +3,17 @@ from pathlib import Path
 import pytest
 
 from agent.discovery import discover
-from agent.errors import UserError
+from agent.roles import ROLES
+from core.errors import UserError
 
 PLUGIN = """
-from agent.hookspecs import Maker, NoSettings, hookimpl
+from reticle import GuardFactory, NoSettings, hookimpl
 class Never:
     def __init__(self, settings, context): pass
     def check(self, action, presses, frame, now_ns): return "never"
 @hookimpl
 def reticle_guard():
-    return [Maker("never", Never, NoSettings, "vetoes everything"), Maker("never-too", Never)]
+    return [GuardFactory("never", Never, NoSettings, "vetoes everything"), GuardFactory("never-too", Never)]
 """
 
 
@@ -28,7 +29,8 @@ def test_built_ins_fill_every_role() -> None:
         "capture": ["doom", "footage", "mss"],
         "detector": ["oracle", "yolo"],
         "selection": ["best", "nearest", "tracker"],
-        "actuation": ["doom", "dry-run", "mouse", "pynput"],
+        "controller": ["pid", "predictive", "proportional"],
+        "actuation": ["dry-run", "environment", "mouse", "pynput"],
         "observer": ["decisions", "overlay", "recorder", "show", "trace"],
         "guard": ["arm-key", "process-argument", "rate", "staleness", "window-title"],
     }
@@ -62,13 +64,14 @@ def test_an_installed_package_is_found_by_its_entry_point(tmp_path: Path, monkey
         ("x = 1\ny = 1 / 0\n", "mine.py: the plugin raised on import: ZeroDivisionError: division by zero (mine.py:2)"),
         ("def f(:\n", "mine.py:1: the plugin is not valid Python"),
         ("import no_such_module\n", "mine.py: the plugin raised on import: ModuleNotFoundError"),
-        ("from agent.hookspecs import hookimpl\n@hookimpl\ndef reticle_guard():\n    return 3\n", "must return a Maker, not 3"),
-        ("from agent.hookspecs import hookimpl\n@hookimpl\ndef reticle_guard():\n    raise OSError('x')\n", "its hook reticle_guard raised: OSError: x"),
+        ("from reticle import hookimpl\n@hookimpl\ndef reticle_guard():\n    return 3\n", "must return a GuardFactory, not 3"),
+        ("from reticle import hookimpl\n@hookimpl\ndef reticle_guard():\n    raise OSError('x')\n", "its hook reticle_guard raised: OSError: x"),
         (PLUGIN.replace("@hookimpl", ""), "it has no hook; mark one of reticle_capture, "),
         (PLUGIN.replace("reticle_guard", "reticle_gard"), "unknown hook 'reticle_gard'"),
         (PLUGIN.replace("def reticle_guard()", "def reticle_guard(context)"), "hook 'reticle_guard'"),
         (PLUGIN.replace("Never, NoSettings", "Never, dict"), "settings must be a subclass of PluginSettings"),
-        (PLUGIN.replace("Never)", "Never, reaches='doom')"), "reaches must be one of ('desktop', 'own-game', 'nothing')"),
+        (PLUGIN.replace("GuardFactory", "ActuationFactory").replace("Never)", "Never, reaches='doom')"), "reaches must be one of ('desktop', 'own-game', 'nothing')"),
+        (PLUGIN.replace("GuardFactory", "SelectionFactory"), "its hook reticle_guard must return a GuardFactory, not SelectionFactory"),
         (PLUGIN.replace('"never",', '"rate",'), 'the guard plugin "rate" is offered by both built-in and'),
     ],
 )  # fmt: skip
@@ -85,10 +88,11 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         discover([tmp_path / "none.py"])
 
 
-def test_tracing_prints_every_hook_call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tracing_logs_every_hook_call(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setenv("RETICLE_TRACE_PLUGINS", "1")
-    discover()
-    printed = capsys.readouterr().err
-    for role in ("capture", "detector", "selection", "actuation", "observer", "guard"):
+    with caplog.at_level("INFO", "reticle"):
+        discover()
+    printed = caplog.text
+    for role in ROLES:
         assert f"reticle_{role}: " in printed
     assert "reticle_selection = ['nearest']" in printed

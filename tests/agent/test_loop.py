@@ -1,71 +1,89 @@
+import math
 import threading
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from agent.aim import AimController, AimSettings
+from agent.border import Border, PluginError
+from agent.calibration import Calibration
 from agent.capture_thread import Slot
-from agent.loop import Parts, Tally, run
-from agent.observers import PICTURES, ObserverQueue
-from agent.safety import Interlock, StopFlag
-from agent.types import FrameEvent
+from agent.history import CommandHistory
+from agent.interlock import Interlock, StopFlag
+from agent.loop import ActiveRoles, run
+from agent.observers import PICTURE_CAPACITY, ObserverQueue
+from agent.statistics import RunStatistics
+from agent.types import Action, FrameEvent
+from plugins.controller.predictive import PredictiveController
+from plugins.controller.predictive import Settings as Predictive
+from plugins.controller.proportional import ProportionalController
+from plugins.controller.proportional import Settings as Proportional
 from plugins.guard.staleness import Settings as StalenessSettings
 from plugins.guard.staleness import StalenessGuard
 from plugins.selection.nearest import NearestSelection, Settings
-from tests.agent.makes import Finder, Frames, Hand, context, detections, frame
+from tests.agent.fakes import Finder, Frames, Hand, context, detections, frame
+
+LABELS = {role: f"the {role}" for role in ("capture", "detector", "selection", "controller")}
 
 
-def parts(capture, detector=None, observers=None, hand=None) -> tuple[Parts, Hand, StopFlag]:
-    stop, hand = StopFlag(), hand or Hand()
-    made = Parts(
+def active(
+    capture, detector=None, observers=None, hand=None, controller=None, calibration=None, moves=True
+) -> tuple[ActiveRoles, Hand, StopFlag]:
+    stop, hand, detector = StopFlag(), hand or Hand(), detector or Finder()
+    given = context(calibration=calibration or Calibration(), history=CommandHistory(), names=detector.names)
+    roles = ActiveRoles(
         capture,
-        detector or Finder(),
-        NearestSelection(Settings(), context()),
-        AimController(AimSettings(gain=0.5, fire="hold")),
+        detector,
+        NearestSelection(Settings(), given),
+        (controller or (lambda c: ProportionalController(Proportional(gain=0.5, fire="hold"), c)))(given),
         Interlock(hand, stop),
         observers or ObserverQueue([], wants_pixels=False, wait=False),
+        given.history,
+        Border(dict(LABELS), detector.names),
+        given.calibration.per_count,
+        moves,
     )
-    return made, hand, stop
+    return roles, hand, stop
 
 
 def test_lock_step_works_on_every_frame() -> None:
     finder = Finder()
-    made, hand, stop = parts(Frames(50), finder)
-    tally = Tally()
-    run(made, tally, stop, lock_step=True, duration_s=None)
+    roles, hand, stop = active(Frames(50), finder)
+    statistics = RunStatistics()
+    run(roles, statistics, stop, lock_step=True, duration_s=None)
     assert finder.seen == list(range(50))
-    assert (tally.frames, tally.dropped, len(hand.actions)) == (50, 0, 50)
+    assert (statistics.frames, statistics.dropped, len(hand.actions)) == (50, 0, 50)
     assert stop.reason == "end of the frames"
-    assert tally.stages["infer"].count == tally.end_to_end.count == tally.frame_age.count == 50
+    assert statistics.stages["infer"].count == statistics.end_to_end.count == statistics.frame_age.count == 50
 
 
 def test_the_same_frames_give_the_same_decisions() -> None:
     digests = []
     for count in (40, 40, 41):
-        made, _, stop = parts(Frames(count))
-        tally = Tally()
-        run(made, tally, stop, lock_step=True, duration_s=None)
-        digests.append(tally.decisions)
+        roles, _, stop = active(Frames(count))
+        statistics = RunStatistics()
+        run(roles, statistics, stop, lock_step=True, duration_s=None)
+        digests.append(statistics.decisions)
     assert digests[0] == digests[1] != digests[2]
 
 
 def test_live_takes_the_newest_frame_and_counts_the_rest() -> None:
     finder = Finder(delay_s=0.03)
-    made, _, stop = parts(Frames(60, period_s=0.002), finder)
-    tally = Tally()
-    run(made, tally, stop, lock_step=False, duration_s=None)
+    roles, _, stop = active(Frames(60, period_s=0.002), finder)
+    statistics = RunStatistics()
+    run(roles, statistics, stop, lock_step=False, duration_s=None)
     assert finder.seen == sorted(set(finder.seen))
     assert finder.seen[-1] == 59
-    assert tally.frames + tally.dropped == 60
-    assert tally.dropped > 10
+    assert statistics.frames + statistics.dropped == 60
+    assert statistics.dropped > 10
 
 
 class StandsStill(Finder):
     """Finds one box, always in the same place."""
 
     def detect(self, frame):
-        return detections((45, 10, 55, 20))
+        return detections((29, 10, 39, 20))
 
 
 class SlowAtTimes(Finder):
@@ -77,36 +95,236 @@ class SlowAtTimes(Finder):
 
 
 def test_a_detector_that_is_slow_at_times_drops_frames_and_acts_on_none_that_is_old() -> None:
-    made, hand, stop = parts(Frames(400, period_s=0.005), SlowAtTimes())
-    made.interlock.guarded_by([("staleness", StalenessGuard(StalenessSettings(max_age_ms=80), context()))])
-    tally = Tally()
-    run(made, tally, stop, lock_step=False, duration_s=None)
-    slow = len(made.detector.seen) // 20
+    roles, hand, stop = active(Frames(400, period_s=0.005), SlowAtTimes())
+    roles.interlock.guarded_by([("staleness", StalenessGuard(StalenessSettings(max_age_ms=80), context()))])
+    statistics = RunStatistics()
+    run(roles, statistics, stop, lock_step=False, duration_s=None)
+    slow = len(roles.detector.seen) // 20
     assert slow >= 1
-    assert tally.frames + tally.dropped == 400
-    assert tally.dropped >= 5 * slow, "those that came while it was slow"
-    assert made.interlock.vetoes["staleness"] >= slow
-    assert tally.frame_age.max_ns <= 80_000_000, "nothing older was acted on"
-    assert len(hand.actions) >= tally.frames - made.interlock.vetoes["staleness"]
+    assert statistics.frames + statistics.dropped == 400
+    assert statistics.dropped >= 5 * slow, "those that came while it was slow"
+    assert roles.interlock.vetoes["staleness"] >= slow
+    assert statistics.frame_age.max_ns <= 80_000_000, "nothing older was acted on"
+    assert len(hand.actions) >= statistics.frames - roles.interlock.vetoes["staleness"]
 
 
 def test_what_moves_nothing_is_not_in_flight() -> None:
     """In a dry run the picture stays as it is, and an aim that knows what it sent must not believe that it turned."""
-    calibrated = AimSettings(method="predictive", gain=0.4, fov_deg=90, degrees_per_count=0.05, vertical=False)
-    for moves, expected in ((False, 1), (True, 2)):
-        made, hand, stop = parts(Frames(30), StandsStill())
-        made = replace(made, controller=AimController(calibrated), moves=moves)
-        run(made, Tally(), stop, lock_step=True, duration_s=None)
-        assert min(2, len({action.dx for action in hand.actions[5:]})) == expected
+    calibration = Calibration(fov_deg=90, degrees_per_count=0.05)
+    error_deg = math.degrees(math.atan((34 - 32) / 32))
+    turns = {}
+    for moves in (False, True):
+        roles, hand, stop = active(
+            Frames(30),
+            StandsStill(),
+            controller=lambda c: PredictiveController(Predictive(gain=0.4, vertical=False), c),
+            calibration=calibration,
+            moves=moves,
+        )
+        run(roles, RunStatistics(), stop, lock_step=True, duration_s=None)
+        turns[moves] = [action.dx for action in hand.actions]
+    assert turns[False] == pytest.approx([0.4 * error_deg / 0.05] * 30, abs=1)
+    assert turns[True][-1] > 1.5 * turns[False][-1], "what stays in place though the view turns must be moving"
+
+
+def test_a_dry_run_loses_no_part_of_a_count() -> None:
+    """A gain so small that most actions are of no count: the log adds up to what was to be turned."""
+    roles, hand, stop = active(
+        Frames(60), controller=lambda c: ProportionalController(Proportional(gain=0.003), c), moves=False
+    )
+    run(roles, RunStatistics(), stop, lock_step=True, duration_s=None)
+    wanted_x = sum(0.003 * (i % 40 + 5 - 32) for i in range(60))
+    wanted_y = 60 * 0.003 * (15 - 24)
+    assert sum(action.dx for action in hand.actions) == pytest.approx(wanted_x, abs=0.51)
+    assert sum(action.dy for action in hand.actions) == pytest.approx(wanted_y, abs=0.51)
+
+
+class Remembering:
+    """A controller that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, object]] = []
+
+    def begin(self, episode: int) -> None:
+        self.told.append(("begin", episode))
+
+    def decide(self, target, frame) -> Action:
+        return Action(frame.index % 2)
+
+    def sent(self, action: Action, frame) -> None:
+        self.told.append(("sent", action))
+
+
+def test_a_controller_is_told_what_was_carried_out_and_where_an_episode_begins() -> None:
+    class TwoEpisodes(Frames):
+        def grab(self):
+            given = super().grab()
+            if given is not None:
+                given.episode = given.index // 3
+            return given
+
+    class Odd:
+        def check(self, action, presses, frame, now_ns):
+            return "no" if frame.index == 3 else None
+
+    remembering = Remembering()
+    roles, _, stop = active(TwoEpisodes(6), controller=lambda c: remembering)
+    roles.interlock.guarded_by([("odd", Odd())])
+    run(roles, RunStatistics(), stop, lock_step=True, duration_s=None)
+    sent = [("sent", Action(dx)) for dx in (0, 1, 0, 0, 0, 1)]
+    assert remembering.told == [("begin", 0), *sent[:3], ("begin", 1), *sent[3:]]
+
+
+def test_the_history_has_what_was_carried_out_in_this_episode() -> None:
+    class TwoEpisodes(Frames):
+        def grab(self):
+            given = super().grab()
+            if given is not None:
+                given.episode = given.index // 5
+            return given
+
+    calibration = Calibration(fov_deg=90, degrees_per_count=(0.5, 0.25))
+    roles, hand, stop = active(TwoEpisodes(10), controller=lambda c: Remembering(), calibration=calibration)
+    run(roles, RunStatistics(), stop, lock_step=True, duration_s=None)
+    assert roles.history.view == (0.5 * 3, 0.0), "frames 5, 7 and 9"
+    assert len(hand.actions) == 5
+
+
+def test_each_episode_has_a_digest_of_its_own() -> None:
+    class Episodes(Frames):
+        def grab(self):
+            given = super().grab()
+            if given is not None:
+                given.episode = given.index // 4
+            return given
+
+    roles, _, stop = active(Episodes(10))
+    statistics = RunStatistics()
+    run(roles, statistics, stop, lock_step=True, duration_s=None)
+    digests = [statistics.decisions_of(i) for i in range(4)]
+    assert len(set(digests[:3])) == 3
+    assert digests[3] is None
+
+
+@pytest.mark.parametrize(
+    ("detected", "says"),
+    [
+        (lambda f: None, "the detector: detect must return Detections, and returned NoneType (None)"),
+        (lambda f: detections((1, 1, 2, 2), classes=[7]), "must return class_id from 0 to 0, and returned class 7"),
+        (lambda f: detections((1, 1, 2, 2), classes=[-5]), "must return class_id from 0 to 0, and returned class -5"),
+        (lambda f: detections((np.nan, 1, 2, 2)), "must return finite boxes and confidences"),
+        (lambda f: replace(detections((1, 1, 2, 2)), at_ns=f.at_ns + 1), "must return at_ns not after the frame's"),
+    ],
+)
+def test_what_a_detector_returns_is_checked(detected, says: str) -> None:
+    class Wrong(Finder):
+        def detect(self, frame):
+            return detected(frame)
+
+    roles, hand, stop = active(Frames(5), Wrong())
+    with pytest.raises(PluginError) as error:
+        run(roles, RunStatistics(), stop, lock_step=True, duration_s=None)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+    assert hand.actions == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"pixels": np.zeros((4, 4, 3))}, "the capture: grab must return pixels uint8 (height, width, 3 or 4), and returned float64 (4, 4, 3)"),
+        ({"pixels": np.zeros((4, 4), np.uint8)}, "and returned uint8 (4, 4)"),
+        ({"grab_ns": time.time_ns(), "grabbed_ns": time.time_ns()}, "of time.perf_counter_ns()"),
+        ({"grabbed_ns": 1}, "in this order"),
+    ],
+)  # fmt: skip
+def test_what_a_capture_returns_is_checked(changes: dict, says: str) -> None:
+    class Wrong(Frames):
+        def grab(self):
+            given = super().grab()
+            for name, value in changes.items():
+                setattr(given, name, value)
+            return given
+
+    roles, _, stop = active(Wrong(2))
+    with pytest.raises(PluginError) as error:
+        run(roles, RunStatistics(), stop, lock_step=True, duration_s=None)
+    assert says in str(error.value)
+
+
+def test_a_clock_that_runs_backwards_is_an_error() -> None:
+    class Backwards(Frames):
+        def grab(self):
+            given = super().grab()
+            if given is not None:
+                given.at_ns = 1000 - given.index
+            return given
+
+    roles, _, stop = active(Backwards(5))
+    with pytest.raises(PluginError, match="at_ns of 1000 or later, as before, and returned 999"):
+        run(roles, RunStatistics(), stop, lock_step=True, duration_s=None)
+
+
+@pytest.mark.parametrize(
+    ("decided", "says"),
+    [(None, "must return an Action"), (Action(1.5), "dx, dy and buttons of type int, and returned float, int and int")],
+)
+def test_what_a_controller_returns_is_checked(decided, says: str) -> None:
+    class Wrong(Remembering):
+        def decide(self, target, frame):
+            return decided
+
+    roles, _, stop = active(Frames(2), controller=lambda c: Wrong())
+    with pytest.raises(PluginError, match=says):
+        run(roles, RunStatistics(), stop, lock_step=True, duration_s=None)
+
+
+def test_patience_goes_by_the_loops_clock() -> None:
+    """No new picture for longer than the patience, by an injected clock: the button goes up without waiting for it."""
+
+    class Stalling(Frames):
+        def grab(self):
+            if self.given == 1:
+                acted.wait(10)
+                time.sleep(0.1)
+                late.set()
+                go_on.wait(10)
+                return None
+            return super().grab()
+
+    class Centred(Finder):
+        def detect(self, frame):
+            return detections((27, 19, 37, 29))
+
+    acted, go_on, late = threading.Event(), threading.Event(), threading.Event()
+
+    def clock() -> int:
+        return time.perf_counter_ns() + (3_600_000_000_000 if late.is_set() else 0)
+
+    class Watched(Hand):
+        def apply(self, action):
+            super().apply(action)
+            acted.set()
+
+        def release(self):
+            super().release()
+            go_on.set()
+
+    roles, hand, stop = active(Stalling(5), Centred(), hand=Watched())
+    roles.clock = clock
+    run(roles, RunStatistics(), stop, lock_step=False, duration_s=None, patience_s=60)
+    assert hand.releases >= 1
+    assert hand.down == 0
+    assert stop.reason == "end of the frames"
 
 
 def test_a_capped_loop_rests_and_takes_the_newest() -> None:
     finder = Finder()
-    made, _, stop = parts(Frames(60, period_s=0.004), finder)
-    tally = Tally()
-    run(made, tally, stop, lock_step=False, duration_s=None, max_fps=50)
-    assert 8 <= tally.frames <= 20
-    assert tally.frames + tally.dropped == 60
+    roles, _, stop = active(Frames(60, period_s=0.004), finder)
+    statistics = RunStatistics()
+    run(roles, statistics, stop, lock_step=False, duration_s=None, max_fps=50)
+    assert 8 <= statistics.frames <= 20
+    assert statistics.frames + statistics.dropped == 60
     assert finder.seen == sorted(set(finder.seen))
 
 
@@ -116,11 +334,11 @@ def test_a_network_that_others_slow_down_is_counted() -> None:
             self.delay_s = 0.02 if frame.index >= 150 else 0.002
             return super().detect(frame)
 
-    made, _, stop = parts(Frames(160), Contended())
-    tally = Tally()
-    run(made, tally, stop, lock_step=True, duration_s=None)
-    assert 1e6 < tally.alone_ns < 2e7
-    assert 8 <= tally.contended <= 20
+    roles, _, stop = active(Frames(160), Contended())
+    statistics = RunStatistics()
+    run(roles, statistics, stop, lock_step=True, duration_s=None)
+    assert 1e6 < statistics.alone_ns < 2e7
+    assert 8 <= statistics.contended <= 20
 
 
 def test_live_ends_in_time_although_the_capture_stalls() -> None:
@@ -133,27 +351,27 @@ def test_live_ends_in_time_although_the_capture_stalls() -> None:
             return super().grab()
 
     stalled, go_on = threading.Event(), threading.Event()
-    made, hand, stop = parts(Stalling(10))
+    roles, hand, stop = active(Stalling(10))
     threading.Timer(0.4, go_on.set).start()
-    run(made, Tally(), stop, lock_step=False, duration_s=0.3)
+    run(roles, RunStatistics(), stop, lock_step=False, duration_s=0.3)
     assert stop.reason == "the time is up"
     assert stalled.is_set()
     assert hand.down == 0, "without a new picture the button must not stay down"
 
 
 def test_stop_ends_the_run_within_one_frame() -> None:
-    made, hand, stop = parts(Frames(1000))
+    roles, hand, stop = active(Frames(1000))
 
     class Stopping(Finder):
         def detect(self, frame):
             if frame.index == 5:
-                made.interlock.panic("enough")
+                roles.interlock.panic("enough")
             return super().detect(frame)
 
-    made.detector = Stopping()
-    tally = Tally()
-    run(made, tally, stop, lock_step=True, duration_s=None)
-    assert (tally.frames, len(hand.actions), stop.reason) == (6, 5, "enough")
+    roles.detector = Stopping()
+    statistics = RunStatistics()
+    run(roles, statistics, stop, lock_step=True, duration_s=None)
+    assert (statistics.frames, len(hand.actions), stop.reason) == (6, 5, "enough")
 
 
 @pytest.mark.parametrize("lock_step", [True, False])
@@ -164,12 +382,12 @@ def test_what_the_capture_raises_reaches_the_caller(lock_step: bool) -> None:
                 raise OSError("the cable")
             return super().grab()
 
-    made, _, stop = parts(Breaking(5, period_s=0.01))
-    tally = Tally()
-    with pytest.raises(OSError, match="the cable"):
-        run(made, tally, stop, lock_step=lock_step, duration_s=None)
-    assert tally.frames >= 1
-    assert tally.ended_ns >= tally.started_ns > 0
+    roles, _, stop = active(Breaking(5, period_s=0.01))
+    statistics = RunStatistics()
+    with pytest.raises(PluginError, match=r"the capture: grab raised OSError: the cable \(test_loop.py:"):
+        run(roles, statistics, stop, lock_step=lock_step, duration_s=None)
+    assert statistics.frames >= 1
+    assert statistics.ended_ns >= statistics.started_ns > 0
 
 
 def test_duplicates_are_counted() -> None:
@@ -180,10 +398,10 @@ def test_duplicates_are_counted() -> None:
                 given.pixels[:] = given.index // 2
             return given
 
-    made, _, stop = parts(Twice(10))
-    tally = Tally()
-    run(made, tally, stop, lock_step=True, duration_s=None)
-    assert tally.duplicates == 5
+    roles, _, stop = active(Twice(10))
+    statistics = RunStatistics()
+    run(roles, statistics, stop, lock_step=True, duration_s=None)
+    assert statistics.duplicates == 5
 
 
 class Blocking:
@@ -199,16 +417,16 @@ class Blocking:
 def test_an_observer_that_blocks_loses_events_and_delays_nothing() -> None:
     blocking = Blocking()
     observers = ObserverQueue([("blocking", blocking)], wants_pixels=True, wait=False)
-    made, _, stop = parts(Frames(100, period_s=0.001), observers=observers)
-    tally = Tally()
-    run(made, tally, stop, lock_step=False, duration_s=None)
-    assert tally.frames > 20
-    assert observers.dropped == tally.frames - PICTURES - 1
+    roles, _, stop = active(Frames(100, period_s=0.001), observers=observers)
+    statistics = RunStatistics()
+    run(roles, statistics, stop, lock_step=False, duration_s=None)
+    assert statistics.frames > 20
+    assert observers.dropped == statistics.frames - PICTURE_CAPACITY - 1
     blocking.go_on.set()
     observers.close()
 
 
-def test_an_observer_that_raises_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_observer_that_raises_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     class Raising:
         def observe(self, event: FrameEvent) -> None:
             raise ValueError("disk")
@@ -220,11 +438,11 @@ def test_an_observer_that_raises_is_said_once(capsys: pytest.CaptureFixture[str]
             kept.append(event)
 
     observers = ObserverQueue([("bad", Raising()), ("good", Keeping())], wants_pixels=False, wait=True)
-    made, _, stop = parts(Frames(30), observers=observers)
-    run(made, Tally(), stop, lock_step=True, duration_s=None)
+    roles, _, stop = active(Frames(30), observers=observers)
+    run(roles, RunStatistics(), stop, lock_step=True, duration_s=None)
     observers.close()
     assert observers.failed == {"bad": 30}
-    assert capsys.readouterr().err.count("observer bad failed: ValueError: disk") == 1
+    assert caplog.text.count("observer bad failed: ValueError: disk") == 1
     assert [event.frame.index for event in kept] == list(range(30))
     assert all(event.sent and event.target is not None and event.pixels is None for event in kept)
 
@@ -239,8 +457,8 @@ def test_lock_step_waits_for_observers_so_that_none_misses_a_frame() -> None:
             kept.append((event.frame.index, int(event.pixels[0, 0, 0])))
 
     observers = ObserverQueue([("slow", Slow())], wants_pixels=True, wait=True)
-    made, _, stop = parts(Frames(50), observers=observers)
-    run(made, Tally(), stop, lock_step=True, duration_s=None)
+    roles, _, stop = active(Frames(50), observers=observers)
+    run(roles, RunStatistics(), stop, lock_step=True, duration_s=None)
     observers.close()
     assert kept == [(i, i) for i in range(50)]
 
@@ -250,12 +468,12 @@ def test_a_capture_on_demand_grabs_only_when_the_loop_is_ready() -> None:
         on_demand = True
 
     screen, finder = Screen(10_000), Finder(delay_s=0.01)
-    made, _, stop = parts(screen, finder)
-    tally = Tally()
-    run(made, tally, stop, lock_step=False, duration_s=0.4)
-    assert 10 < tally.frames <= 40
-    assert tally.dropped == 0
-    assert screen.given <= tally.frames + 1
+    roles, _, stop = active(screen, finder)
+    statistics = RunStatistics()
+    run(roles, statistics, stop, lock_step=False, duration_s=0.4)
+    assert 10 < statistics.frames <= 40
+    assert statistics.dropped == 0
+    assert screen.given <= statistics.frames + 1
 
 
 def test_the_slot_keeps_only_the_newest() -> None:

@@ -5,8 +5,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.errors import UserError
 from agent.profile import PROFILE_FOLDER, find_profile, load_profile
+from core.errors import UserError
 
 GOOD = """\
 mode: lock-step
@@ -43,10 +43,11 @@ def errors(folder: Path, text: str) -> list[str]:
 def test_a_good_profile(tmp_path: Path) -> None:
     loaded = load_profile(write(tmp_path, GOOD))
     assert loaded.name == "p"
-    assert loaded.capture.settings.fps == 30
-    assert [guard.maker.name for guard in loaded.guards] == ["staleness", "rate"]
-    assert loaded.guards[0].settings.max_age_ms == 50
-    assert loaded.profile.aim.gain == 0.3
+    assert loaded.roles.capture.settings.fps == 30
+    assert [guard.name for guard in loaded.roles.guards] == ["staleness", "rate"]
+    assert loaded.roles.guards[0].settings.max_age_ms == 50
+    assert loaded.roles.controller.name == "proportional"
+    assert loaded.roles.controller.settings.gain == 0.3
 
 
 @pytest.mark.parametrize("path", sorted(PROFILE_FOLDER.glob("*.yaml")), ids=lambda p: p.name)
@@ -67,8 +68,10 @@ def test_the_profiles_that_ship_are_valid(path: Path) -> None:
         ("detector:\n  plugin: oracle\n", "", "p.yaml:1:1: detector: this setting is required and missing"),
         ("mode: lock-step", "modus: live", 'p.yaml:1:1: modus: unknown setting; did you mean "mode"?'),
         ("mode: lock-step", "mode: live\nmode: live", "p.yaml:2:1: mode: this key stands here twice"),
-        ("mode: lock-step", "aim: {gain: 5, gian: 1}", 'p.yaml:1:16: aim.gian: unknown setting; did you mean "gain"?'),
-        ("mode: lock-step", "aim: {search_deg: 5}", "p.yaml:1:6: aim: search_deg is in degrees, so degrees_per_count must be set too"),
+        ("mode: lock-step", "aim: {plugin: pid, gian: 1}", 'p.yaml:1:20: aim.gian: unknown setting; did you mean "gain"?'),
+        ("mode: lock-step", "aim: {plugin: best}", 'p.yaml:1:15: aim.plugin: unknown controller plugin "best"; there are: pid, predictive, proportional'),
+        ("mode: lock-step", "calibration: {fov_deg: 90}", "p.yaml:1:14: calibration: fov_deg is in degrees, so degrees_per_count must be set too"),
+        ("mode: lock-step", "calibration: {degrees_per_count: 0}", "p.yaml:1:14: calibration: degrees_per_count is 0, and then no count turns the view"),
         ("actuation:\n  plugin: dry-run", "actuation: dry-run", None),
         ("guards:", "guards: 3\nobservers:", None),
     ],
@@ -78,6 +81,48 @@ def test_an_error_says_where_it_is(tmp_path: Path, old: str, new: str, expected:
     lines = errors(tmp_path, GOOD.replace(old, new, 1))
     assert expected is None or expected in lines
     assert all(line.startswith("p.yaml:") for line in lines)
+
+
+def test_an_old_aim_gets_a_sentence_that_says_what_to_write(tmp_path: Path) -> None:
+    old = GOOD + "aim:\n  method: predictive\n  gain: 0.5\n  fov_deg: 90\n  degrees_per_count: 0.1\n"
+    (line,) = errors(tmp_path, old)
+    assert line.startswith("p.yaml:16:1: aim: aim names a controller now: write `plugin: predictive` in it, and move ")
+    assert "fov_deg, degrees_per_count to a section `calibration:`" in line
+    assert "agent.py migrate" in line
+
+
+def test_settings_can_be_overridden(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    given = ["capture.fps=12.5", "guards[0].max_age_ms=70", "guards.1.max_clicks_per_s=3", "seed=9", "aim.gain=0.7"]
+    loaded = load_profile(path, overrides=given)
+    assert loaded.roles.capture.settings.fps == 12.5
+    assert loaded.roles.guards[0].settings.max_age_ms == 70
+    assert loaded.roles.guards[1].settings.max_clicks_per_s == 3
+    assert loaded.profile.seed == 9
+    assert loaded.roles.controller.name == "proportional"
+    assert loaded.roles.controller.settings.gain == 0.7
+    assert path.read_text() == GOOD
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("capture.fps=fast", "--set capture.fps=fast: capture.fps: input should be a valid number"),
+        ("capture.fpss=3", '--set capture.fpss=3: capture.fpss: unknown setting; did you mean "fps"?'),
+        ("aim.gain=5", "--set aim.gain=5: aim.gain: input should be less than or equal to 2"),
+        ("guards[7].max_age_ms=3", "--set guards[7].max_age_ms=3: the profile has no such place"),
+        ("capture.fps.more=3", "--set capture.fps.more=3: the profile has no such place"),
+        ("fps", '--set fps: write it as "section.setting=value"'),
+        ("=3", '--set =3: write it as "section.setting=value"'),
+        ("capture.fps=[", "--set capture.fps=[: the value is not valid YAML"),
+        ("detector.plugin=oracl", '--set detector.plugin=oracl: detector.plugin: unknown detector plugin "oracl"'),
+    ],
+)
+def test_an_override_is_checked_as_the_file_is(tmp_path: Path, override: str, says: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_profile(write(tmp_path, GOOD), overrides=[override])
+    assert str(error.value).startswith(says)
+    assert "\n" not in str(error.value)
 
 
 def test_all_errors_come_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
@@ -91,7 +136,7 @@ def test_merged_keys_are_no_duplicates(tmp_path: Path) -> None:
     text = GOOD.replace(
         "  - plugin: rate", "  - &r {plugin: rate, max_clicks_per_s: 5}\n  - {<<: *r, max_clicks_per_s: 3}"
     )
-    assert [g.settings.max_clicks_per_s for g in load_profile(write(tmp_path, text)).guards[1:]] == [5, 3]
+    assert [g.settings.max_clicks_per_s for g in load_profile(write(tmp_path, text)).roles.guards[1:]] == [5, 3]
 
 
 @pytest.mark.parametrize(

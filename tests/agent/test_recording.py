@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.errors import UserError
 from agent.recording import difference, frames
-from agent.types import Action, FrameEvent
+from agent.types import Action, FrameEvent, Outcome
+from core.errors import UserError
 from plugins.observer.recorder import RecorderObserver, Settings
 from plugins.observer.trace import Settings as TraceSettings
 from plugins.observer.trace import TraceObserver
 from plugins.selection.nearest import NearestSelection
 from plugins.selection.nearest import Settings as NearestSettings
-from tests.agent.makes import context, detections, frame
+from tests.agent.fakes import context, detections, frame
 from tests.conftest import ROOT
 
 
@@ -29,7 +29,7 @@ def record(folder: Path, count: int = 5, codec: str = "ffv1") -> list[np.ndarray
         pictures.append(now.pixels[:, :, :3].copy())
         found = detections((10.1, 10, 20, 30 + i))
         target = NearestSelection(NearestSettings(), context()).select(found, now)
-        observer.observe(FrameEvent(now, found, target, Action(i, -i, 1), sent=True, pixels=now.pixels))
+        observer.observe(FrameEvent(now, found, target, Action(i, -i, 1), sent=True, moved=True, pixels=now.pixels))
     observer.close()
     return pictures
 
@@ -44,6 +44,16 @@ def test_frames_come_back_to_the_bit_with_their_numbers_and_times(tmp_path: Path
     assert again[0].origin == (10, 20)
     for one, other in zip(again, pictures, strict=True):
         assert np.array_equal(one.pixels, other)
+
+
+def test_what_was_sent_and_what_moved_come_back(tmp_path: Path) -> None:
+    record(tmp_path / "r")
+    assert [f.recorded for f in frames(tmp_path / "r")] == [Outcome(True, True)] * 5
+    lines = [json.loads(line) for line in (tmp_path / "r" / "events.jsonl").read_text().splitlines()]
+    lines[1]["moved"] = False
+    del lines[2]["moved"]  # as version 1 has it
+    (tmp_path / "r" / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert [f.recorded for f in frames(tmp_path / "r")][1:3] == [Outcome(True, False), Outcome(True, True)]
 
 
 def test_it_is_complete_or_not_there(tmp_path: Path) -> None:
@@ -136,7 +146,7 @@ def test_a_trace_shows_the_frames_that_were_dropped(tmp_path: Path) -> None:
     for index in (0, 1, 5):
         now = frame(index)
         now.taken_ns = now.decoded_ns = now.selected_ns = now.acted_ns = now.grabbed_ns
-        observer.observe(FrameEvent(now, detections(), None, Action(), sent=False))
+        observer.observe(FrameEvent(now, detections(), None, Action(), sent=False, moved=False))
     observer.close()
     assert parsed(tmp_path / "t")[2] == ["dropped 3"]
     assert [path.name for path in tmp_path.iterdir()] == ["t"]

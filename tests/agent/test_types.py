@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from agent.types import IDLE, Action, Detections
-from tests.agent.makes import detections
+from tests.agent.fakes import detections
 
 
 @pytest.mark.parametrize(

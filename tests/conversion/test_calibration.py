@@ -9,33 +9,32 @@ import pytest
 
 from conversion import pictures
 from conversion.calibration import calibrate, corrected_biases
-from conversion.quantization import sites
-from engine.errors import ModelError
+from conversion.quantization import tensor_groups
+from core.errors import UserError
 from tests.networks import small
 from tests.pictures import folder_of, noise, picture
 
 
 @pytest.fixture(scope="module")
 def model() -> onnx.ModelProto:
-    from engine.network import build
     from engine.onnx_graph import to_onnx
 
-    return to_onnx(build(*small()))
+    return to_onnx(*small())
 
 
-def quiet(done: int, total: int) -> None:
+def quiet(what: str, done: int, total: int) -> None:
     pass
 
 
 def test_thresholds_are_kept_with_what_they_were_made_from(model: onnx.ModelProto, tmp_path: Path) -> None:
     found = pictures.find(folder_of(tmp_path / "p", 40))
     told = []
-    counted = calibrate(model, found, "stretch", lambda done, total: told.append((done, total)))
+    counted = calibrate(model, found, "stretch", lambda what, done, total: told.append((done, total)))
     assert told[-1] == (40, 40)
     stored = json.loads(counted.to_json({"source": "p"}))
     assert stored["made_from"]["pictures"] == 40
-    assert len(stored["sites"]) == len(sites(model))
-    for row in stored["sites"].values():
+    assert len(stored["groups"]) == len(tensor_groups(model))
+    for row in stored["groups"].values():
         assert set(row["symmetric"]) == {"max", "percentile", "mse", "kl"}
         assert row["symmetric"]["max"][1] >= row["symmetric"]["mse"][1] > 0
     again = calibrate(model, found, "stretch", quiet)
@@ -64,23 +63,23 @@ def test_a_few_unfit_pictures_are_left_out_and_many_refused(model: onnx.ModelPro
     assert counted.pictures == 40
     for i in range(40):
         cv2.imwrite(str(folder / f"{i:03d}.png"), noise(i))
-    with pytest.raises(ModelError, match=r"000\.png is noise|.png is noise"):
+    with pytest.raises(UserError, match=r"000\.png is noise|.png is noise"):
         calibrate(model, pictures.find(folder), "stretch", quiet)
-    assert calibrate(model, pictures.find(folder), "stretch", quiet, anything=True).pictures == 42
+    assert calibrate(model, pictures.find(folder), "stretch", quiet, allow_unfit=True).pictures == 42
 
 
 def test_what_is_no_material(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ModelError, match="there are 0 images in this folder, and calibration needs 32 or more"):
+    with pytest.raises(UserError, match="there are 0 images in this folder, and calibration needs 32 or more"):
         pictures.find(tmp_path / "empty")
-    with pytest.raises(ModelError, match="there is no such folder or video"):
+    with pytest.raises(UserError, match="there is no such folder or video"):
         pictures.find(tmp_path / "nothing")
     (tmp_path / "film.mp4").write_bytes(b"no film")
-    with pytest.raises(ModelError, match="neither a folder of images nor a video"):
+    with pytest.raises(UserError, match="neither a folder of images nor a video"):
         pictures.find(tmp_path / "film.mp4")
     folder = folder_of(tmp_path / "p", 40)
     (folder / "007.png").write_bytes((folder / "007.png").read_bytes()[:60])
-    with pytest.raises(ModelError, match=r"007\.png: this is no image or is damaged"):
+    with pytest.raises(UserError, match=r"007\.png: this is no image or is damaged"):
         list(pictures.find(folder).each())
 
 
@@ -100,13 +99,13 @@ def test_a_video_serves_too_and_its_frames_are_spread(tmp_path: Path) -> None:
 
 def test_corrected_biases_bring_the_mean_nearer(model: onnx.ModelProto, tmp_path: Path) -> None:
     from conversion.quantization import quantize
-    from engine.openvino_engine import OpenVinoEngine
     from engine.preprocess import Preprocessor
+    from engine.runtimes.openvino import OpenVinoEngine
 
     found = pictures.find(folder_of(tmp_path / "p", 40))
     counted = calibrate(model, found, "stretch", quiet)
     ranges = {name: type(r)(r.low / 3, r.high / 3) for name, r in counted.ranges("max", "asymmetric").items()}
-    biases = corrected_biases(model, ranges, "asymmetric", found, "stretch", quiet)
+    biases = corrected_biases(model, ranges, "asymmetric", found, "stretch")
 
     def means(proto: onnx.ModelProto) -> np.ndarray:
         engine = OpenVinoEngine(proto.SerializeToString())

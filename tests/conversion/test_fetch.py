@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from conversion.fetch import OFFICIAL, Official, fetch
-from engine.errors import ModelError
+from core.errors import UserError
 from engine.models import find
 from tests.networks import CFG, small_files
 
@@ -73,10 +73,10 @@ def table(server: Server, **changes: object) -> dict[str, Official]:
 
 def test_fetches_into_a_bundle_and_says_how_far(server: Server, tmp_path: Path) -> None:
     steps: list[tuple[int, int]] = []
-    out = fetch("x", tmp_path / "models" / "x", lambda done, total: steps.append((done, total)), table(server))
+    out = fetch("x", tmp_path / "models" / "x", lambda what, done, total: steps.append((done, total)), table(server))
     assert find(str(out)).size == (64, 96)
     size = len(server.files["x.weights"])
-    assert steps[-1] == (size, size)
+    assert steps[-1] == (size // 1024, size // 1024)
     assert [p.name for p in out.parent.iterdir()] == ["x"]
 
 
@@ -85,7 +85,7 @@ def test_goes_on_where_it_broke_off(server: Server, tmp_path: Path, monkeypatch:
     out = tmp_path / "models" / "x"
     server.break_after = 2000
     for _ in range(2):
-        with pytest.raises(ModelError, match="the download broke off .* run the command again"):
+        with pytest.raises(UserError, match="the download broke off .* run the command again"):
             fetch("x", out, lambda *_: None, table(server))
     assert not out.exists()
     server.break_after = None
@@ -95,7 +95,7 @@ def test_goes_on_where_it_broke_off(server: Server, tmp_path: Path, monkeypatch:
 
 
 def test_a_file_with_another_hash_is_refused(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="sha256 differs"):
+    with pytest.raises(UserError, match="sha256 differs"):
         fetch("x", tmp_path / "models" / "x", lambda *_: None, table(server, sha256="0" * 64))
     left = [p.name for p in (tmp_path / "models").rglob("*") if p.is_file()]
     assert left == []
@@ -104,7 +104,7 @@ def test_a_file_with_another_hash_is_refused(server: Server, tmp_path: Path) -> 
 @pytest.mark.parametrize("change", [{"weights": "none"}, {"cfg": "none"}])
 def test_a_file_that_is_not_there(server: Server, tmp_path: Path, change: dict[str, str]) -> None:
     absent = {key: server.url(value) for key, value in change.items()}
-    with pytest.raises(ModelError, match="the server answered 404"):
+    with pytest.raises(UserError, match="the server answered 404"):
         fetch("x", tmp_path / "models" / "x", lambda *_: None, table(server, **absent))
     # The weights that did arrive are not fetched again.
     server.ranges.clear()
@@ -123,9 +123,9 @@ def test_a_wrong_mask_is_put_right(server: Server, tmp_path: Path) -> None:
 
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     nowhere = Official("http://127.0.0.1:9/x.weights", "0" * 64, "http://127.0.0.1:9/x.cfg")
-    with pytest.raises(ModelError, match="the download broke off"):
+    with pytest.raises(UserError, match="the download broke off"):
         fetch("x", tmp_path / "x", lambda *_: None, {"x": nowhere})
-    with pytest.raises(ModelError, match='no official model "y"; there are: x'):
+    with pytest.raises(UserError, match='no official model "y"; there are: x'):
         fetch("y", tmp_path / "y", lambda *_: None, {"x": nowhere})
 
 

@@ -6,24 +6,23 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from conversion.quantization import FORMS, Range, layers, quantize, sites
-from engine.errors import ModelError
-from engine.onnx_engine import OnnxEngine
-from engine.openvino_engine import OpenVinoEngine
+from conversion.quantization import SCHEMES, Range, layers, quantize, tensor_groups
+from core.errors import UserError
+from engine.runtimes.onnx import OnnxEngine
+from engine.runtimes.openvino import OpenVinoEngine
 from tests.networks import small
 from tests.pictures import picture
 
 
 @pytest.fixture(scope="module")
 def model() -> onnx.ModelProto:
-    from engine.network import build
     from engine.onnx_graph import to_onnx
 
-    return to_onnx(build(*small()))
+    return to_onnx(*small())
 
 
 def spans(model: onnx.ModelProto) -> dict[str, Range]:
-    return {site.name: Range(-1.0, 3.0 + i) for i, site in enumerate(sites(model))}
+    return {group.name: Range(-1.0, 3.0 + i) for i, group in enumerate(tensor_groups(model))}
 
 
 def test_the_rules(model: onnx.ModelProto) -> None:
@@ -63,7 +62,7 @@ def test_what_is_kept_is_in_float_to_the_bit(model: onnx.ModelProto) -> None:
     assert len(names) == 6
     result = quantize(model, spans(model), "symmetric", keep=names)
     assert not [n for n in result.graph.node if n.op_type == "QuantizeLinear"]
-    with pytest.raises(ModelError, match='no convolution "convolutional_99"'):
+    with pytest.raises(UserError, match='no convolution "convolutional_99"'):
         quantize(model, spans(model), "symmetric", keep=["convolutional_99"])
 
 
@@ -72,8 +71,8 @@ def heads(engine, image: np.ndarray) -> np.ndarray:
     return np.concatenate([head.ravel() for head in engine.infer()])
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_int8_is_near_the_float_network_and_exact_arithmetic_is_the_measure(model, form: str) -> None:
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_int8_is_near_the_float_network_and_exact_arithmetic_is_the_measure(model, scheme: str) -> None:
     from conversion.calibration import calibrate
     from conversion.pictures import Pictures
 
@@ -81,13 +80,15 @@ def test_int8_is_near_the_float_network_and_exact_arithmetic_is_the_measure(mode
         def each(self):
             return ((str(i), picture(i)) for i in range(40))
 
-    ranges = calibrate(model, Made(None, tuple(range(40))), "stretch", lambda done, total: None).ranges("mse", form)
-    quantized = quantize(model, ranges, form).SerializeToString()
+    ranges = calibrate(model, Made(None, tuple(range(40))), "stretch", lambda what, done, total: None).ranges(
+        "mse", scheme
+    )
+    quantized = quantize(model, ranges, scheme).SerializeToString()
     small_picture = cv2.resize(picture(77), (64, 96))[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255
     reference = heads(OpenVinoEngine(model.SerializeToString()), small_picture)
     exact = heads(OnnxEngine(quantized, "cpu", exact=True), small_picture)
     scale = np.linalg.norm(reference)
     assert 0 < np.linalg.norm(exact - reference) / scale < 0.1
-    if form == "asymmetric":
+    if scheme == "asymmetric":
         for engine in (OnnxEngine(quantized, "cpu"), OpenVinoEngine(quantized, precision="int8")):
             assert np.linalg.norm(heads(engine, small_picture) - exact) / scale < 0.02

@@ -1,4 +1,4 @@
-"""TensorRT for RTX builds without a card, so its plans are checked here; running an engine is not executed."""
+"""TensorRT for RTX builds without a GPU, so its plans are checked here; running an engine is not executed."""
 
 import ast
 import inspect
@@ -9,9 +9,9 @@ import pytest
 from conversion.convert import Request, convert
 from conversion.plan import read
 from conversion.tensorrt_build import build
+from core.errors import UserError
 from engine import tensorrt_api, tensorrt_engine
 from engine.engine import load_engine
-from engine.errors import ModelError
 from engine.models import ModelFiles, find, load
 from tests.networks import NAMES, small_files
 
@@ -24,7 +24,7 @@ def quiet(*_: object) -> None:
 
 
 LAYERS = {"fp32": 41, "fp16": 42, "int8": 50}
-"""yolov4-tiny's kernels without front and back; they add at most 2."""
+"""yolov4-tiny's kernels without pre- and post-processing; they add at most 2."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def tiny(data: Path, tmp_path_factory) -> Path:
     files = ModelFiles(data / "cfg" / "yolov4-tiny.cfg", data / "weights" / "yolov4-tiny.weights")
     for precision in LAYERS:
         calibrate = data / "coco128" / "images" if precision == "int8" else None
-        convert(Request(files, out, precision, "tensorrt-rtx", calibrate, most=32), quiet)
+        convert(Request(files, out, precision, "tensorrt-rtx", calibrate, limit=32), quiet)
     return out
 
 
@@ -67,21 +67,19 @@ def test_a_graph_that_tensorrt_refuses_is_one_sentence() -> None:
 
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
     graph = helper.make_graph([helper.make_node("NoSuchThing", ["x"], ["y"])], "g", values[:1], values[1:])
-    with pytest.raises(ModelError, match="tensorrt-rtx cannot take the network"):
+    with pytest.raises(UserError, match="tensorrt-rtx cannot take the network"):
         build("tensorrt-rtx", helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)]), quiet)
 
 
-def test_an_engine_without_a_card_and_a_changed_one_are_said(tmp_path: Path) -> None:
+def test_an_engine_without_a_gpu_and_a_changed_one_are_said(tmp_path: Path) -> None:
     cfg, weights, _ = small_files(tmp_path)
     out = convert(Request(ModelFiles(cfg, weights, NAMES), tmp_path / "small", "fp16", "tensorrt-rtx"), quiet)
     model, _ = load(find(str(out)))
-    with pytest.raises(
-        ModelError, match="no engine for tensorrt-rtx at fp32 yet: make it with .*--target tensorrt-rtx"
-    ):
+    with pytest.raises(UserError, match="no engine for tensorrt-rtx at fp32 yet: make it with .*--target tensorrt-rtx"):
         load_engine("tensorrt-rtx", model, "fp32")
     engine = out / "fp16.tensorrt-rtx.engine"
     engine.write_bytes(engine.read_bytes()[:-1])
-    with pytest.raises(ModelError, match="not the one the bundle was made with"):
+    with pytest.raises(UserError, match="not the one the bundle was made with"):
         load_engine("tensorrt-rtx", model, "fp16")
 
 
@@ -94,13 +92,13 @@ def test_an_engine_of_another_version_or_size_is_refused(tmp_path: Path, monkeyp
 
     cfg, weights, _ = small_files(tmp_path)
     out = convert(Request(ModelFiles(cfg, weights, NAMES), tmp_path / "small", "fp16", "tensorrt-rtx"), quiet)
-    monkeypatch.setattr(tensorrt_engine, "runtime", lambda: None)  # there is no card here to ask
-    monkeypatch.setattr(tensorrt_engine, "card", lambda cudart: ("a card", "8.9"))
+    monkeypatch.setattr(tensorrt_engine, "runtime", lambda: None)  # there is no GPU here to ask
+    monkeypatch.setattr(tensorrt_engine, "gpu", lambda cudart: ("a GPU", "8.9"))
     plan = out / "fp16.tensorrt-rtx.json"
     made = json.loads(plan.read_text())
     plan.write_text(json.dumps({**made, "key": {**made["key"], **change}}))
     model, _ = load(find(str(out)))
-    with pytest.raises(ModelError, match=says):
+    with pytest.raises(UserError, match=says):
         load_engine("tensorrt-rtx", model, "fp16")
 
 

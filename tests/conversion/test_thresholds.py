@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from conversion.histogram import BINS, Histogram
-from conversion.quantization import FORMS, asymmetric_codes, quantized_weights, symmetric_scale
+from conversion.quantization import SCHEMES, asymmetric_codes, quantized_weights, symmetric_scale
 from conversion.thresholds import METHODS, choose
 
 ACTIVATIONS = arrays(np.float32, st.integers(1, 400), elements=st.floats(-1000, 1000, width=32))
@@ -32,18 +32,18 @@ def test_every_number_is_counted_once_on_its_side(first: np.ndarray, second: np.
 
 
 @settings(deadline=None, max_examples=40)
-@given(ACTIVATIONS, st.sampled_from(sorted(METHODS)), st.sampled_from(FORMS))
-def test_a_range_holds_zero_and_no_more_than_was_seen(values: np.ndarray, method: str, form: str) -> None:
+@given(ACTIVATIONS, st.sampled_from(sorted(METHODS)), st.sampled_from(SCHEMES))
+def test_a_range_holds_zero_and_no_more_than_was_seen(values: np.ndarray, method: str, scheme: str) -> None:
     histogram = counted(values)
-    span = choose(histogram, method, form)
+    span = choose(histogram, method, scheme)
     assert span.low <= 0 <= span.high
     assert max(-span.low, span.high) <= np.abs(values).max() + histogram.width * 1.01
-    if form == "symmetric":
+    if scheme == "symmetric":
         assert span.low == -span.high
 
 
-def error(values: np.ndarray, span, form: str) -> float:
-    if form == "symmetric":
+def error(values: np.ndarray, span, scheme: str) -> float:
+    if scheme == "symmetric":
         scale = symmetric_scale(span)
         coded = np.clip(np.rint(values / scale), -127, 127) * scale
     else:
@@ -52,14 +52,14 @@ def error(values: np.ndarray, span, form: str) -> float:
     return float(((coded - values) ** 2).mean())
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_mse_beats_the_other_methods_at_its_own_measure(form: str) -> None:
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_mse_beats_the_other_methods_at_its_own_measure(scheme: str) -> None:
     rng = np.random.default_rng(0)
     values = rng.laplace(0, 1, 200_000).astype(np.float32)
     values = np.where(values < 0, values * 0.1, values)  # as a leaky activation leaves them
     values[:3] = 30  # a few outliers
     histogram = counted(values)
-    errors = {method: error(values, choose(histogram, method, form), form) for method in METHODS}
+    errors = {method: error(values, choose(histogram, method, scheme), scheme) for method in METHODS}
     assert errors["mse"] <= min(errors.values()) * 1.02
     assert errors["mse"] < errors["max"]
 

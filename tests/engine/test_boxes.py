@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.boxes import Decoder, suppress
+from engine.boxes import Decoder, nms
 from engine.darknet import Network, parse_cfg
 from tests.networks import CFG
 
@@ -148,7 +148,7 @@ def test_suppression_is_greedy_within_a_class(n: int, seed: int, limit: float) -
     boxes = np.concatenate((corner, corner + rng.uniform(5, 40, (n, 2))), 1).astype(np.float32)
     scores = rng.permutation(n).astype(np.float32) / max(n, 1) * 0.9 + 0.05
     classes = rng.integers(0, 3, n).astype(np.int32)
-    kept_boxes, kept_scores, kept_classes = suppress((boxes, scores, classes), limit)
+    kept_boxes, kept_scores, kept_classes = nms((boxes, scores, classes), limit)
     expected = greedy(boxes, scores, classes, limit)
     assert kept_scores.tolist() == scores[expected].tolist()
     assert kept_classes.tolist() == classes[expected].tolist()

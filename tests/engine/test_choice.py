@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from conversion.bundle import make_bundle
+from core.errors import UserError
 from engine import choice
-from engine.errors import ModelError
 from engine.models import ModelFiles, find, load
 from engine.worker import Job, Worker
 from tests.networks import NAMES, small_files
@@ -45,10 +45,9 @@ def test_an_engine_that_computes_something_else_is_passed_over(files: ModelFiles
 
 def test_the_choice_is_remembered_until_the_model_changes(files: ModelFiles, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("RETICLE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(choice, "_devices", lambda: iter(["openvino", "onnx:cpu"]))
+    monkeypatch.setattr(choice, "candidates", lambda files: [("openvino", "fp32"), ("onnx:cpu", "fp32")])
     model, _ = load(files)
-    said = []
-    first = choice.resolve("auto", model, "fp32", said.append)
+    first = choice.resolve("auto", model, "fp32")
     assert first[0] in ("openvino", "onnx:cpu")
     assert len(json.loads((tmp_path / "cache" / "engines.json").read_text())) == 1
     monkeypatch.setattr(choice, "attempt", lambda *_: pytest.fail("it was tried again"))
@@ -64,7 +63,7 @@ def test_a_worker_finds_what_the_engine_finds_here(files: ModelFiles) -> None:
     here = Pipeline(model, "openvino", "fp32", 0.3).run(picture(0))
     with Worker(Job(files, None, "openvino", "fp32", 0.3)) as worker:
         there = worker.rows(picture(0))
-        assert worker.about == "f32"
+        assert worker.description == "f32"
         times = worker.time(picture(0), 3)
     assert len(here[0])
     for mine, theirs in zip(here, there, strict=True):
@@ -75,5 +74,5 @@ def test_a_worker_finds_what_the_engine_finds_here(files: ModelFiles) -> None:
 def test_a_worker_that_dies_is_one_sentence(files: ModelFiles) -> None:
     with Worker(Job(files, None, "openvino", "fp32")) as worker:
         worker._process.kill()
-        with pytest.raises(ModelError, match="the engine openvino ended its process"):
+        with pytest.raises(UserError, match="the engine openvino ended its process"):
             worker.rows(picture(0))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.errors import UserError
 from engine.darknet import parse_cfg, random_weights, read_cfg, read_weights, write_weights
-from engine.errors import ModelError
 from tests.networks import CFG, small, small_files
 
 # Floats that the official weights hold, by Darknet's own count of each cfg.
@@ -109,7 +109,7 @@ def rewritten(old: str, new: str) -> str:
     ],
 )
 def test_says_what_is_wrong_with_a_cfg(text: str, line: int | None, says: str) -> None:
-    with pytest.raises(ModelError) as error:
+    with pytest.raises(UserError) as error:
         parse_cfg(text, "my.cfg")
     message = str(error.value)
     assert says in message
@@ -121,7 +121,7 @@ def test_says_what_is_wrong_with_a_cfg(text: str, line: int | None, says: str) -
 def test_any_text_is_a_network_or_one_error(text: str) -> None:
     try:
         network = parse_cfg(text)
-    except ModelError as error:
+    except UserError as error:
         assert "\n" not in str(error)
     else:
         assert network.heads
@@ -142,14 +142,14 @@ def test_any_text_is_a_network_or_one_error(text: str) -> None:
 def test_says_what_is_wrong_with_weights(tmp_path: Path, change, says: str) -> None:
     cfg, weights, _ = small_files(tmp_path)
     weights.write_bytes(change(weights.read_bytes()))
-    with pytest.raises(ModelError, match=says) as error:
+    with pytest.raises(UserError, match=says) as error:
         read_weights(weights, read_cfg(cfg))
     assert str(weights) in str(error.value)
 
 
 def test_weights_of_another_cfg(data: Path) -> None:
     network = read_cfg(data / "cfg" / "yolov4-tiny.cfg")
-    with pytest.raises(ModelError, match="too long for .*yolov4-tiny.cfg: it needs 6,062,814 numbers"):
+    with pytest.raises(UserError, match="too long for .*yolov4-tiny.cfg: it needs 6,062,814 numbers"):
         read_weights(data / "weights" / "yolov3-tiny.weights", network)
 
 
@@ -159,7 +159,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     write_weights(path, network, weights)
     before = path.read_bytes()
     weights.arrays[-1]["beta"] = np.zeros(3, np.float32)
-    with pytest.raises(ModelError, match=r"expected \(21,\), got \(3,\)"):
+    with pytest.raises(UserError, match=r"expected \(21,\), got \(3,\)"):
         write_weights(path, network, weights)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["w"]

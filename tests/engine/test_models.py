@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from conversion.bundle import make_bundle
-from engine.errors import ModelError
+from core.errors import UserError
 from engine.models import ModelFiles, find, load, read_names
 from tests.networks import NAMES, small_files
 
@@ -27,31 +27,31 @@ def test_a_changed_file_is_refused(tmp_path: Path, name: str) -> None:
     folder = bundle(tmp_path)
     file = folder / name
     file.write_bytes(file.read_bytes() + b"\n")
-    with pytest.raises(ModelError, match=f"{name}: the file is not the one the bundle was made with"):
+    with pytest.raises(UserError, match=f"{name}: the file is not the one the bundle was made with"):
         find(str(folder))
 
 
-def test_a_missing_file_and_a_broken_card(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_broken_manifest(tmp_path: Path) -> None:
     folder = bundle(tmp_path)
     (folder / "network.weights").unlink()
-    with pytest.raises(ModelError, match=r"network.weights: the bundle lacks this file"):
+    with pytest.raises(UserError, match=r"network.weights: the bundle lacks this file"):
         find(str(folder))
     (folder / "model.yaml").write_text("names: []")
-    with pytest.raises(ModelError, match=r"model.yaml: the bundle's card cannot be read"):
+    with pytest.raises(UserError, match=r"model.yaml: the bundle's manifest cannot be read"):
         find(str(folder))
 
 
 def test_says_how_to_get_a_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RETICLE_TEST_DATA", str(tmp_path))
-    with pytest.raises(ModelError, match=r'get it with "(python|uv run) agent.py fetch yolov4-tiny"'):
+    with pytest.raises(UserError, match=r'get it with "(python|uv run) agent.py fetch yolov4-tiny"'):
         find("yolov4-tiny")
-    with pytest.raises(ModelError, match=r'make one .* ".* agent.py convert .* --out models/mine"'):
+    with pytest.raises(UserError, match=r'make one .* ".* agent.py convert .* --out models/mine"'):
         find("mine")
 
 
 def test_names_must_be_as_many_as_classes(tmp_path: Path) -> None:
     cfg, weights, _ = small_files(tmp_path)
-    with pytest.raises(ModelError, match="tells 2 classes apart, and there are 3 names"):
+    with pytest.raises(UserError, match="tells 2 classes apart, and there are 3 names"):
         load(ModelFiles(cfg, weights, ("a", "b", "c")))
     assert load(ModelFiles(cfg, weights))[1] == ("class 0", "class 1")
 
@@ -61,7 +61,7 @@ def test_names_files(tmp_path: Path) -> None:
     path.write_text("a\n\n b \n")
     assert read_names(path) == ("a", "b")
     path.write_text("\n")
-    with pytest.raises(ModelError, match="there are no class names"):
+    with pytest.raises(UserError, match="there are no class names"):
         read_names(path)
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot be read"):
         read_names(tmp_path / "none")

@@ -5,7 +5,8 @@ import pytest
 
 from engine.engine import Model, load_engine
 from engine.models import ModelFiles, load
-from evaluation.accuracy import coco, darknet_ap50, measure, predictions, seed_rows
+from evaluation import tutorial
+from evaluation.accuracy import coco, darknet_ap50, measure, predictions
 from evaluation.agreement import detecting
 from evaluation.datasets import Annotated, read
 
@@ -57,7 +58,7 @@ def test_an_image_without_boxes_and_a_crowd() -> None:
 
 def test_the_tutorials_protocol() -> None:
     found = rows(([1.9, 2.9, 50.7, 60.7], 0.9, 3), ([1.2, 2.1, 50.1, 60.2], 0.5, 4), (BOX, 0.05, 1))
-    boxes, scores, classes = seed_rows(found)
+    boxes, scores, classes = tutorial._as_reported(found)
     assert boxes.tolist() == [[1, 2, 50, 60]]  # whole pixels, and then one label a box
     assert scores.tolist() == pytest.approx([0.9])
     assert classes.tolist() == [3]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.arena import interval
+from evaluation.statistics import mean_interval as interval
 
 
 def test_an_interval_holds_its_mean_and_narrows() -> None:
@@ -55,7 +55,7 @@ def test_a_short_arena(agent, tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         (("--profile", "doom.yaml", "--scenario", "nowhere"), 'there is no Doom scenario "nowhere"'),
-        (("--profile", "doom.yaml", "--baselines", "human"), '--baselines has "human"'),
+        (("--profile", "doom.yaml", "--baselines", "human"), 'there is no baseline "human"; known are: oracle, random'),
         (("--profile", "doom.yaml", "--latency-ms", "soon"), "give milliseconds"),
         (("--profile", "desktop.yaml"), "the arena plays in lock-step"),
         (("--profile", "doom.yaml", "--engine", "abacus"), 'there is no engine "abacus"'),

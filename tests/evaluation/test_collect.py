@@ -28,17 +28,17 @@ def test_a_data_set_of_doom(agent, tmp_path: Path) -> None:
     assert np.std([picture.mean() for picture in pictures]) > 1
 
 
-def test_what_is_held_out_shares_no_scene(agent, tmp_path: Path) -> None:
-    from plugins.capture.doom_scenes import HELD_OUT_MAPS, HELD_OUT_SCENARIOS
+def test_the_validation_set_shares_no_scene(agent, tmp_path: Path) -> None:
+    from plugins.doom.scenes import VALIDATION_MAPS, VALIDATION_SCENARIOS
 
-    done = agent("collect", "--profile", "doom.yaml", "--frames", "80", "--held-out", "--out", "v")
+    done = agent("collect", "--profile", "doom.yaml", "--frames", "80", "--validation", "--out", "v")
     assert done.returncode == 0, done.stderr
-    scenes = set(json.loads((tmp_path / "v" / "card.json").read_text())["scenes"])
-    assert {scene.removesuffix(" with bots") for scene in scenes} <= {*HELD_OUT_MAPS, *HELD_OUT_SCENARIOS}
+    scenes = set(json.loads((tmp_path / "v" / "manifest.json").read_text())["scenes"])
+    assert {scene.removesuffix(" with bots") for scene in scenes} <= {*VALIDATION_MAPS, *VALIDATION_SCENARIOS}
 
 
 def test_bots_are_players_and_the_same_each_time() -> None:
-    from plugins.capture.doom_scenes import BOTS, _play, _Scene
+    from plugins.doom.scenes import BOTS, _play, _Scene
 
     scene = _Scene("freedoom2", "map02", 5, True, True, "sweep", 1, BOTS)
     twice = [list(_play(scene, np.random.default_rng(1), 15)) for _ in range(2)]

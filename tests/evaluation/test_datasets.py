@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from agent.errors import UserError
+from core.errors import UserError
 from evaluation.datasets import read
 from tests.pictures import picture
 

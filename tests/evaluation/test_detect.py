@@ -11,7 +11,9 @@ def test_detect_draws_and_writes(data: Path, agent, tmp_path: Path) -> None:
         "detect", data / "images", "--cfg", cfg, "--weights", weights, "--json", "out.json", "--out", "pictures"
     )
     assert done.returncode == 0, done.stderr
-    rows = json.loads((tmp_path / "out.json").read_text())
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written["provenance"]["engine"] == "openvino"
+    rows = written["images"]
     by_name = {Path(row["image"]).stem: row for row in rows}
     assert {d["class"] for d in by_name["dog"]["detections"]} >= {"dog", "truck", "bicycle"}
     assert [d["class"] for d in by_name["horses"]["detections"]].count("horse") >= 3

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from agent.errors import UserError
-from agent.motion import Motions, View
+from agent.history import CommandHistory, View
 from agent.types import Detections
+from core.errors import UserError
 from plugins.selection import best, nearest, tracker
-from tests.agent.makes import context, detections, frame
+from tests.agent.fakes import context, detections, frame
 
 NAMES = ("body", "head", "tree")
 FRAME_NS = 1_000_000_000 // 60
@@ -75,12 +75,11 @@ def test_the_agents_own_turn_is_taken_off(kind: str) -> None:
 
     What is in the middle of the picture has been left; the target is what will be there.
     """
-    motions = Motions(0)
-    motions.begin(0)
-    view = View(motions, lambda width: F * width / 100)
+    history = CommandHistory()
+    view = View(history, lambda width: F * width / 100)
     given = context(names=NAMES, view=view)
     selection = nearest.NearestSelection(nearest.Settings(), given) if kind == "nearest" else make(kind, view)
-    motions.send(5 * FRAME_NS, 30.0, 0.0)
+    history.add(5 * FRAME_NS, 30.0, 0.0)
     late = see(50, 50 + F * np.tan(np.radians(30)), at_ns=FRAME_NS)
     target = selection.select(late, picture(6))
     assert target.aim_x == pytest.approx(78.9, abs=0.1)
@@ -90,16 +89,15 @@ def test_the_agents_own_turn_is_taken_off(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["best", "bytetrack"])
 def test_a_turn_does_not_make_another_of_it(kind: str) -> None:
     """The view turns by 20 degrees between two pictures, on to a second target: the first is still the one."""
-    motions = Motions(0)
-    motions.begin(0)
-    view = View(motions, lambda width: F * width / 100)
+    history = CommandHistory()
+    view = View(history, lambda width: F * width / 100)
     selection = make(kind, view, margin=0.6, same_px=10)
 
     def at(*angles: float, at_ns: int) -> Detections:
         return see(*[50 + F * np.tan(np.radians(a)) for a in angles], at_ns=at_ns)
 
     assert selection.select(at(10, 32, at_ns=FRAME_NS), picture(0)).aim_x < 60
-    motions.send(FRAME_NS, 20.0, 0.0)
+    history.add(FRAME_NS, 20.0, 0.0)
     after = selection.select(at(-10, 12, at_ns=2 * FRAME_NS), picture(1))
     assert after.aim_x < 50, "kept, though a target is now where the first one was in the picture"
 

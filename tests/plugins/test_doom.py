@@ -2,17 +2,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import psutil
 import pytest
 
-from agent.errors import UserError
 from agent.types import IDLE, LEFT, Action
-from plugins.capture.doom import DoomCapture
-from plugins.doom import Settings, truth
-from tests.agent.makes import context
+from core.errors import UserError
+from plugins.doom.capture import DoomCapture
+from plugins.doom.game import Settings, truth
+from tests.agent.fakes import context
 from tests.conftest import ROOT
 
 
@@ -66,7 +67,7 @@ def test_a_shot_is_counted_and_an_idle_tic_is_not() -> None:
         for action in actions:
             frame = doom.grab()
             doom.apply(action)
-            shots.append(doom._current.shots)
+            shots.append(doom._current.scores.get("shots", 0))
             ammo.append(doom._states[frame].game_variables[-1])
     finally:
         doom.close()
@@ -84,7 +85,34 @@ def test_the_frames_end_after_the_episodes_and_each_has_its_seed() -> None:
     finally:
         doom.close()
     assert [(e.scenario, e.seed) for e in doom.episodes] == [("defend_the_center", 5), ("defend_the_center", 6)]
-    assert all(e.tics > 100 for e in doom.episodes)
+    assert all(e.scores["tics"] > 100 for e in doom.episodes)
+    assert all(set(e.scores) == {measure.name for measure in doom.measures} for e in doom.episodes)
+
+
+def test_an_action_given_from_another_thread_is_never_lost() -> None:
+    """Live, the loop gives actions while the capture's thread takes them: each is taken once, or replaced."""
+    doom = DoomCapture(Settings(), context(seed=1))
+    try:
+        doom.grab()
+        taken: list[Action] = []
+        ended = threading.Event()
+
+        def take() -> None:
+            while not ended.is_set():
+                taken.append(doom._take())
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        given = range(1, 3001)
+        for dx in given:
+            doom.apply(Action(dx))
+            while doom._pending.dx == dx:  # until it is taken
+                pass
+        ended.set()
+        thread.join()
+    finally:
+        doom.close()
+    assert [action.dx for action in taken if action.dx] == list(given)
 
 
 def test_truth_is_tightened_to_what_shows() -> None:

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from agent.errors import UserError
+from core.errors import UserError
 from plugins.capture.footage import FootageCapture, Settings
-from tests.agent.makes import context
+from tests.agent.fakes import context
 
 
 def video(path: Path, count: int = 20, fps: float = 50.0) -> Path:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from agent.types import LEFT, Action
 from plugins.guard import process_argument, rate, staleness
 from plugins.guard.polling import Polled
-from tests.agent.makes import context, frame
+from tests.agent.fakes import context, frame
 
 SECOND = 1_000_000_000
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.errors import UserError
 from agent.types import Detections
+from core.errors import UserError
 from plugins.selection.nearest import NearestSelection, Settings
-from tests.agent.makes import context, detections, frame
+from tests.agent.fakes import context, detections, frame
 
 NAMES = ("body", "head", "tree")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from agent.drawing import class_color
-from agent.errors import UserError
 from agent.types import Action, Detections, FrameEvent
+from core.errors import UserError
 from plugins.actuation.dry_run import DryRunActuation
 from plugins.actuation.dry_run import Settings as DrySettings
 from plugins.observer.decisions import DecisionsObserver, Settings
@@ -18,7 +18,7 @@ from plugins.observer.overlay import OverlayObserver
 from plugins.observer.overlay import Settings as OverlaySettings
 from plugins.selection.nearest import NearestSelection
 from plugins.selection.nearest import Settings as NearestSettings
-from tests.agent.makes import context, detections, frame
+from tests.agent.fakes import context, detections, frame
 from tests.conftest import ROOT
 
 
@@ -28,15 +28,17 @@ def test_decisions_are_one_object_a_line_and_appear_at_the_end(tmp_path: Path) -
     found = detections((10, 10, 20, 30), classes=[1])
     now = frame(3)
     target = NearestSelection(NearestSettings(), context()).select(found, now)
-    observer.observe(FrameEvent(now, found, target, Action(1, 2, 1), sent=True))
-    observer.observe(FrameEvent(frame(4), Detections.empty(), None, Action(1), sent=False, veto=("rate", "too fast")))
+    observer.observe(FrameEvent(now, found, target, Action(1, 2, 1), sent=True, moved=False))
+    observer.observe(
+        FrameEvent(frame(4), Detections.empty(), None, Action(1), sent=False, moved=False, veto=("rate", "too fast"))
+    )
     assert not path.exists()
     observer.close()
     first, second = (json.loads(line) for line in path.read_text().splitlines())
     assert first == {
         "frame": 3, "episode": 0, "detections": 1,
         "target": {"class": "head", "box": [10, 10, 20, 30], "error": [-17, -4]},
-        "action": {"dx": 1, "dy": 2, "buttons": 1}, "sent": True,
+        "action": {"dx": 1, "dy": 2, "buttons": 1}, "sent": True, "moved": False,
     }  # fmt: skip
     assert second["veto"] == ["rate", "too fast"]
     assert "target" not in second
@@ -63,7 +65,9 @@ def test_an_overlay_has_a_picture_a_frame_with_the_box_on_it(tmp_path: Path) -> 
     found = detections((40, 40, 120, 100))
     for i in range(12):
         now = frame(0, 160, 120)
-        observer.observe(FrameEvent(now, found if i else Detections.empty(), None, Action(), False, pixels=now.pixels))
+        observer.observe(
+            FrameEvent(now, found if i else Detections.empty(), None, Action(), False, False, pixels=now.pixels)
+        )
     assert not path.exists()
     observer.close()
     video = cv2.VideoCapture(str(path))
@@ -79,7 +83,7 @@ def test_a_live_overlay_keeps_the_runs_time(tmp_path: Path) -> None:
     for at_ms in (0, 10, 20, 500, 1000):
         now = frame(0, 64, 48)
         now.grab_ns = 5_000_000_000 + at_ms * 1_000_000
-        observer.observe(FrameEvent(now, Detections.empty(), None, Action(), False, pixels=now.pixels))
+        observer.observe(FrameEvent(now, Detections.empty(), None, Action(), False, False, pixels=now.pixels))
     observer.close()
     assert cv2.VideoCapture(str(tmp_path / "v.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 31
 
@@ -95,7 +99,7 @@ def test_an_overlay_without_a_frame_leaves_nothing(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written(tmp_path: Path, make: str) -> None:
     (tmp_path / "file").write_text("x")
     path = tmp_path / "file" / "a.jsonl"
-    with pytest.raises(UserError, match=r"a.jsonl: .* cannot be written"):
+    with pytest.raises(UserError, match=r"a.jsonl: cannot be written"):
         if make == "dry":
             DryRunActuation(DrySettings(path=path), context()).apply(Action(1))
         else:
@@ -116,7 +120,7 @@ from agent.types import Action, FrameEvent
 from plugins.observer.show import Settings, ShowObserver
 from plugins.selection.nearest import NearestSelection
 from plugins.selection.nearest import Settings as NearestSettings
-from tests.agent.makes import context, detections, frame
+from tests.agent.fakes import context, detections, frame
 from tests.conftest import ROOT
 observer = ShowObserver(Settings(scale=2, max_fps=1000), context(names=("body",)))
 found = detections((30, 20, 50, 40))
@@ -124,7 +128,7 @@ target = NearestSelection(NearestSettings(), context()).select(found, frame())
 pixels = np.full((48, 64, 4), (200, 40, 90, 0), np.uint8)
 def show():
     while not ended:
-        observer.observe(FrameEvent(frame(), found, target, Action(1), True, pixels=pixels))
+        observer.observe(FrameEvent(frame(), found, target, Action(1), True, True, pixels=pixels))
         time.sleep(0.02)
 ended = []
 thread = threading.Thread(target=show)  # as the host does

@@ -10,12 +10,12 @@ import time
 import numpy as np
 import pytest
 
-from agent.errors import UserError
-from agent.safety import Interlock, StopFlag
+from agent.interlock import Interlock, StopFlag
 from agent.types import IDLE, LEFT, MIDDLE, RIGHT, Action
+from core.errors import UserError
 from plugins.actuation.mouse import XTestMouse, make_mouse
 from plugins.capture.mss import MssCapture, Settings, region
-from tests.agent.makes import context, frame
+from tests.agent.fakes import context, frame
 
 
 class Screen:
@@ -349,10 +349,10 @@ def test_without_a_display_one_sentence_says_so(what: str) -> None:
         "mouse": "from plugins.actuation.mouse import *; make_mouse(None, context())",
         "pynput": "from plugins.actuation.pynput import *; PynputActuation(None, context())",
         "arm key": "from plugins.guard.arm_key import *; ArmKeyGuard(Settings(), context())",
-        "window": "from plugins.windows import *; FocusedWindow()",
+        "window": "from plugins.desktop.windows import *; FocusedWindow()",
     }[what]
     program = (
-        "from tests.agent.makes import context\nfrom agent.errors import UserError\n"
+        "from tests.agent.fakes import context\nfrom core.errors import UserError\n"
         f"try:\n    {code.replace('; ', chr(10) + '    ')}\nexcept UserError as error:\n    print(error)\n"
     )
     program = program.replace("import *", "import " + {

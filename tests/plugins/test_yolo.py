@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from agent.errors import UserError
 from agent.types import Frame
+from core.errors import UserError
 from plugins.detector.oracle import OracleDetector
 from plugins.detector.yolo import Settings, YoloDetector, check
-from tests.agent.makes import context, frame
+from tests.agent.fakes import context, frame
 from tests.networks import NAMES, small_files
 
 # The best score of each class in dog.jpg at 416, from the original weights.

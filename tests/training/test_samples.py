@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import ModelError
+from core.errors import UserError
 from evaluation.datasets import Annotated
 from tests.pictures import picture
 from training.samples import Augment, Batches, Picture, read, recolour, warp
@@ -61,7 +61,7 @@ def test_colours_change_and_boxes_do_not() -> None:
     [((10, 10, 300, 40), "lies outside the picture"), ((30, 30, 30, 40), "has no area")],
 )
 def test_wrong_boxes_are_refused(tmp_path: Path, box: tuple[float, ...], says: str) -> None:
-    with pytest.raises(ModelError, match=says):
+    with pytest.raises(UserError, match=says):
         read([record(tmp_path, box)], SIZE, lambda done: None)
 
 
@@ -74,9 +74,9 @@ def record(folder: Path, *boxes: tuple[float, ...]) -> Annotated:
 
 
 def test_no_boxes_and_no_image(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="none of the pictures has a box"):
+    with pytest.raises(UserError, match="none of the pictures has a box"):
         read([record(tmp_path)], SIZE, lambda done: None)
     (tmp_path / "a.png").write_text("no image")
     broken = Annotated(tmp_path / "a.png", np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0))
-    with pytest.raises(ModelError, match="no image or is damaged"):
+    with pytest.raises(UserError, match="no image or is damaged"):
         read([broken], SIZE, lambda done: None)

@@ -1,0 +1,95 @@
+"""The motions sent that pictures do not show yet, and where the view points by them.
+
+Pictures are late: a controller that corrects the whole error of every picture corrects it again while the first
+correction is on its way, and overshoots, as any loop with a dead time does. The remedy is old (O. J. M. Smith, 1957):
+keep what was sent, and correct only what remains. All in degrees of the view, right and down positive.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.types import Frame
+
+CAPACITY = 256
+"""Motions that are remembered; older ones show in every picture."""
+LIMIT_DEG = 80.0
+"""What lies farther round is not in the picture's plane."""
+
+
+class CommandHistory:
+    """The motions carried out. The loop adds to it and begins it anew with each episode; all others read it.
+
+    :param delay_ns: from the frame that a motion was decided on to the first picture that shows it; 0 means the next.
+    """
+
+    def __init__(self, delay_ns: int = 0) -> None:
+        self.delay_ns = delay_ns
+        self._sent: deque[tuple[int, float, float]] = deque(maxlen=CAPACITY)
+        self.view = (0.0, 0.0)
+        """The view's direction once all that was sent shows, degrees from where the episode began."""
+
+    def begin(self, episode: int) -> None:
+        """Forget everything: a new episode begins."""
+        self._sent.clear()
+        self.view = (0.0, 0.0)
+
+    def add(self, at_ns: int, x_deg: float, y_deg: float) -> None:
+        """Add a motion that was decided on the frame of that time."""
+        if x_deg or y_deg:
+            self._sent.append((at_ns, x_deg, y_deg))
+            self.view = (self.view[0] + x_deg, self.view[1] + y_deg)
+
+    def shown(self, at_ns: int) -> tuple[float, float]:
+        """Return the view's direction in a picture of that time, degrees."""
+        x, y = self.view
+        for sent_ns, dx, dy in reversed(self._sent):
+            if sent_ns < at_ns and sent_ns + self.delay_ns <= at_ns:
+                break
+            x, y = x - dx, y - dy
+        return x, y
+
+
+class View:
+    """Where a picture's points are as the view turns: ego-motion compensation by the motions sent.
+
+    :param focal_px: from a frame's width to the distance of its plane from the eye, both in pixels; None where nothing
+        is calibrated, and then no motion is known.
+    """
+
+    def __init__(self, history: CommandHistory, focal_px: Callable[[float], float] | None) -> None:
+        self._history = history
+        self._focal_px = focal_px
+
+    def ahead_px(self, frame: Frame, at_ns: int) -> tuple[float, float]:
+        """Return where in a picture of that time the crosshair will be once all that was sent shows.
+
+        Pixels from where it is. Pictures come late, so the target nearest to the crosshair in one may be the one that
+        the view has just turned away from.
+        """
+        view, shown = self._history.view, self._history.shown(at_ns)
+        if self._focal_px is None or shown == view:
+            return 0.0, 0.0
+        f = self._focal_px(frame.width)
+        x, y = (max(-LIMIT_DEG, min(LIMIT_DEG, a - b)) for a, b in zip(view, shown, strict=True))
+        return f * math.tan(math.radians(x)), f * math.tan(math.radians(y))
+
+    def steady(
+        self, xyxy: NDArray[np.float32], frame: Frame, at_ns: int, crosshair: tuple[float, float]
+    ) -> NDArray[np.float32]:
+        """Return boxes, float32 (n, 4) xyxy, where they would be if the view had never turned.
+
+        They are angles, in pixels of the picture's middle. Where nothing is calibrated the boxes are returned as given.
+        """
+        if self._focal_px is None:
+            return xyxy
+        f = self._focal_px(frame.width)
+        shown = self._history.shown(at_ns)
+        middle = np.array(crosshair * 2, np.float32)
+        turned = np.radians(np.array(shown * 2, np.float32))
+        return np.asarray(f * (np.arctan((xyxy - middle) / f) + turned), np.float32)

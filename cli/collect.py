@@ -1,0 +1,115 @@
+"""The command `collect`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.console import out, progress
+from cli.options import MAX_SEED, Overrides, Plugins, load, one_of
+from core.errors import UserError
+
+if TYPE_CHECKING:
+    from agent.profile import LoadedProfile
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the command line gave."""
+
+    profile: str
+    to: Path
+    frames: int
+    seed: int
+    validation: bool
+    picture: Path | None
+    model: str | None
+    form: str
+    every_s: float
+    footage: Path | None
+    overrides: list[str] | None
+    plugin: list[Path] | None
+
+
+def collect(
+    profile: Annotated[
+        str, typer.Option("--profile", "-p", help="A profile whose capture knows the truth; any with --autolabel.")
+    ],
+    to: Annotated[Path, typer.Option("--out", help="The data set's folder, which is made.")],
+    frames: Annotated[int, typer.Option(min=1, help="How many frames to collect.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Draws the scenes.")] = 0,
+    validation: Annotated[
+        bool,
+        typer.Option("--validation", "--held-out", help="Scenes that training never sees: for scoring."),
+    ] = False,
+    picture: Annotated[Path | None, typer.Option("--sheet", help="Draw a contact sheet to this PNG.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--autolabel", metavar="MODEL", help="Watch your own game, and label its frames by this model."),
+    ] = None,
+    form: Annotated[str, typer.Option(help="With --autolabel: voc (XML) or yolo (text).")] = "voc",
+    every_s: Annotated[
+        float, typer.Option("--every-s", min=0, max=3600, help="With --autolabel: seconds between frames.")
+    ] = 0.5,
+    footage: Annotated[
+        Path | None, typer.Option(help="With --autolabel: take the frames of this video or folder.")
+    ] = None,
+    overrides: Overrides = None,
+    plugin: Plugins = None,
+) -> None:
+    """Collect a data set: from many scenes of a game that tells its truth, or from the screen, labelled by a model.
+
+    The first is in COCO's form. The second is for correction: images/ and labels/ (VOC's XML or YOLO's text), which any
+    labelling tool opens and `train` takes.
+    """
+    _run(Arguments(**locals()))
+
+
+def _run(given: Arguments) -> None:
+    loaded = load(given.profile, given.plugin, given.overrides)
+    if given.model is not None:
+        _autolabel(loaded, given, given.model)
+        return
+    from cli.output import announce, save
+    from cli.tables import print_table
+    from core.progress import counter
+    from evaluation.collect import collect as collecting
+    from evaluation.collect import sheet
+
+    factory = loaded.roles.capture.factory
+    if factory.collect is None:
+        raise UserError(
+            f'{loaded.path}: the capture "{factory.name}" does not know what its frames show, so it gives no data set; '
+            "use a profile whose capture does, such as doom.yaml, or label by a model (--autolabel MODEL)"
+        )
+    with progress() as tell:
+        count = counter(tell, "frames", given.frames)
+        manifest = collecting(
+            factory.collect, factory.class_names, given.frames, given.seed, given.validation, given.to, count
+        )
+    lines = [[name, str(boxes)] for name, boxes in manifest["boxes"].items()]
+    print_table(["what", "boxes"], lines, numbers=("boxes",))
+    announce(f"data set ({manifest['frames']} frames of {len(manifest['scenes'])} scenes)", given.to)
+    if given.picture is not None:
+        save(given.picture, sheet(given.to), "contact sheet")
+
+
+def _autolabel(loaded: LoadedProfile, given: Arguments, model: str) -> None:
+    from agent.plan import Options
+    from cli.output import announce
+    from cli.tables import print_table
+    from core.progress import counter
+    from evaluation.autolabel import FORMS, autolabel
+
+    one_of("--form", given.form, FORMS)
+    options = Options(footage=given.footage)
+    with progress() as tell:
+        count = counter(tell, "frames", given.frames)
+        collection, result = autolabel(loaded, model, given.form, given.frames, given.every_s, options, given.to, count)
+    lines = [[name, str(boxes)] for name, boxes in collection.boxes.most_common()]
+    print_table(["class", "boxes"], lines, numbers=("boxes",))
+    out.print(f"{collection.frames} frames ({result.ended}); correct the labels before training", soft_wrap=True)
+    announce("data set", given.to)

@@ -1,0 +1,250 @@
+"""The command `convert`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.console import progress
+from cli.options import Annotations, Images, Json, Names, input_size, one_of
+from core.errors import UserError
+
+if TYPE_CHECKING:
+    from conversion.convert import Request
+    from core.progress import Progress
+    from engine.models import ModelFiles
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the command line gave."""
+
+    to: Path | None
+    cfg: Path | None
+    weights: str | None
+    keras: Path | None
+    model: str | None
+    names: Path | None
+    size: str | None
+    precision: str
+    calibrate: Path | None
+    pictures: int
+    allow_unfit: bool
+    method: str | None
+    tune: bool
+    budget: float
+    images: Path | None
+    annotations: Path | None
+    target: str | None
+    max_batch: int
+    workspace_gb: float | None
+    json_file: Path | None
+
+
+def convert(
+    to: Annotated[
+        Path | None, typer.Option("--out", help="The bundle's folder, such as models/NAME; with --model its own.")
+    ] = None,
+    cfg: Annotated[Path | None, typer.Option(help="A Darknet cfg ...")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="... and its weights; `random` serves where only speed matters.")
+    ] = None,
+    keras: Annotated[
+        Path | None,
+        typer.Option(
+            help="Or a .keras file or SavedModel of your own training (with --cfg if it has none; extra tensorflow)."
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Or a bundle, by its name in models/ or its folder.")] = None,
+    names: Names = None,
+    size: Annotated[
+        str | None, typer.Option(help="The network's input, pixels: a side, or WIDTHxHEIGHT; the cfg's by default.")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    calibrate: Annotated[
+        Path | None, typer.Option(help="For int8: a folder of images, or a video, of what the agent will see.")
+    ] = None,
+    pictures: Annotated[int, typer.Option(min=32, help="Take at most so many of them, evenly spaced.")] = 512,
+    allow_unfit: Annotated[
+        bool,
+        typer.Option("--allow-unfit", help="Calibrate on noise or blank pictures all the same, to see the harm."),
+    ] = False,
+    method: Annotated[
+        str | None, typer.Option(help="How thresholds are chosen: max, percentile, mse (the default) or kl.")
+    ] = None,
+    tune: Annotated[
+        bool,
+        typer.Option("--tune", help="Try methods, then put sensitive layers back to float, until it loses little."),
+    ] = False,
+    budget: Annotated[float, typer.Option(min=0, help="The points of AP50 that --tune may lose.")] = 0.3,
+    images: Images = None,
+    annotations: Annotations = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="openvino, onnx, tensorrt, tensorrt-rtx or savedmodel; what they share by default."),
+    ] = None,
+    max_batch: Annotated[int, typer.Option(min=1, help="Pictures in a batch at the most (ONNX, TensorRT).")] = 1,
+    workspace_gb: Annotated[float | None, typer.Option(min=0.01, help="Memory that TensorRT may work in.")] = None,
+    json_file: Json = None,
+) -> None:
+    """Make a bundle of your own network, at the precision and for the engine you want.
+
+    Every step is stored: the same command again goes on where it stopped, and does nothing twice.
+    """
+    _run(Arguments(**locals()))
+
+
+def _run(given: Arguments) -> None:
+    from dataclasses import asdict
+
+    from cli.output import announce, print_provenance, save_json
+    from conversion import convert as converting
+    from core.files import check_writable
+    from core.provenance import provenance
+    from engine.models import find, identity
+
+    check_writable(given.json_file)
+    _check(given)
+    tried: list[Any] = []
+    with tempfile.TemporaryDirectory() as scratch, progress() as tell:
+        files, bundle = _source(given, Path(scratch))
+        request = converting.Request(
+            files,
+            bundle,
+            given.precision,  # type: ignore[arg-type]
+            given.target,  # type: ignore[arg-type]
+            given.calibrate,
+            given.pictures,
+            given.allow_unfit,
+            converting.Int8(given.method or "mse"),  # type: ignore[arg-type]
+            None,
+            given.max_batch,
+            given.workspace_gb,
+            str(given.keras or ""),
+        )
+        if given.tune:
+            request = _tuned(request, given, tell, tried)
+        made = converting.convert(request, tell)
+    if tried:
+        _show_tuning(tried)
+    contents = sorted(path.name for path in made.iterdir())
+    block = provenance(model=identity(find(str(made.resolve()))), precision=given.precision)
+    print_provenance(block)
+    announce(f"bundle ({', '.join(contents)})", made)
+    data = {"bundle": str(made), "files": contents, "tuning": [asdict(row) for row in tried]}
+    save_json(given.json_file, data, block)
+
+
+def _check(given: Arguments) -> None:
+    """Refuse options that are wrong or do not go together."""
+    from conversion.convert import TARGETS
+    from core.precision import PRECISIONS
+
+    one_of("--precision", given.precision, PRECISIONS)
+    one_of("--method", given.method or "mse", ("max", "percentile", "mse", "kl"))
+    if given.method is not None and (given.calibrate is None or given.tune):
+        raise UserError("--method belongs to --calibrate without --tune, which tries every method")
+    if given.tune and given.calibrate is None:
+        raise UserError("--tune belongs to --precision int8 with --calibrate FOLDER")
+    if given.calibrate is not None and given.precision != "int8":
+        raise UserError("--calibrate belongs to --precision int8")
+    if given.target is not None:
+        one_of("--target", given.target, TARGETS)
+    if given.workspace_gb is not None and given.target not in ("tensorrt", "tensorrt-rtx"):
+        raise UserError("--workspace-gb belongs to --target tensorrt or tensorrt-rtx")
+
+
+def _source(given: Arguments, scratch: Path) -> tuple[ModelFiles, Path]:
+    """Return the Darknet files to convert and the bundle's folder."""
+    from dataclasses import replace
+
+    from conversion.convert import random_weights_file
+    from engine.models import ModelFiles, find, read_names
+
+    names = read_names(given.names) if given.names else None
+    size = input_size(given.size)
+    sources = [option for option in (given.weights, given.keras, given.model) if option is not None]
+    if len(sources) != 1 or (given.weights is not None and given.cfg is None):
+        raise UserError("give one of: --cfg with --weights; --keras; --model")
+    if given.model is not None:
+        if given.cfg is not None:
+            raise UserError("--model has its own cfg; leave --cfg away")
+        files = find(given.model)
+        if names is not None:
+            files = replace(files, names=names)
+        bundle = given.to or files.folder
+        if bundle is None:
+            raise UserError("give --out: this model is no bundle yet")
+        return replace(files, size=size or files.size), bundle
+    if given.to is None:
+        raise UserError("give --out, the bundle's folder, such as models/NAME")
+    if given.keras is not None:
+        from conversion.keras_files import to_darknet
+
+        if not given.keras.exists():
+            raise UserError(f"{given.keras}: there is no such file or folder")
+        return replace(to_darknet(given.keras, given.cfg, names, scratch), size=size), given.to
+    assert given.cfg is not None
+    assert given.weights is not None
+    random = given.weights == "random"
+    weights = random_weights_file(given.cfg, scratch / "random.weights", size) if random else Path(given.weights)
+    return ModelFiles(given.cfg, weights, names, size), given.to
+
+
+def _tuned(request: Request, given: Arguments, tell: Progress, tried: list[Any]) -> Request:
+    """Return the request with a search for the best INT8, on annotations or else on the agreement with FP32."""
+    from dataclasses import replace
+
+    from conversion.tuning import Tuning, executor
+    from engine.darknet import read_cfg
+    from engine.models import class_names
+    from evaluation.agreement import as_truth, score
+    from evaluation.datasets import read
+
+    if (given.images is None) != (given.annotations is None):
+        raise UserError("--tune wants --images and --annotations, or neither (then it goes by the agreement with FP32)")
+    network = read_cfg(request.files.cfg, request.files.size)
+    annotated = None
+    if given.images is not None and given.annotations is not None:
+        annotated = read(given.annotations, given.images, class_names(request.files, network))
+
+    def search(material: Any, scheme: Any) -> Any:
+        engine = executor(material.model, "asymmetric")
+        truth = annotated or as_truth(engine, network, material.resize, material.pictures)
+        tell(f"accuracy of FP32 ({scheme})", 0, 0)
+        reference = score(engine, network, material.resize, truth)
+        measure: Callable[[Any], float] = lambda engine: score(engine, network, material.resize, truth)  # noqa: E731
+        return Tuning(measure, reference, given.budget, tried, lambda row: _tell(tell, row, len(tried))).search(
+            material, scheme
+        )
+
+    return replace(request, tune=search)
+
+
+def _tell(tell: Progress, row: Any, number: int) -> None:
+    floats = f", {len(row.keep)} layers in float" if row.keep else ""
+    corrected = ", biases corrected" if row.bias_correction else ""
+    tell(f"tuning {row.scheme}: {row.method}{corrected}{floats} loses {row.loss:.2f}", number, 0)
+
+
+def _show_tuning(rows: list[Any]) -> None:
+    from cli.tables import print_table
+
+    lines = [
+        [
+            row.scheme,
+            row.method,
+            "corrected" if row.bias_correction else "as they are",
+            ", ".join(row.keep) or "-",
+            f"{row.score:.2f}",
+            f"{row.loss:+.2f}",
+        ]
+        for row in rows
+    ]
+    heads = ["scheme", "method", "biases", "in float", "AP50", "loss"]
+    print_table(heads, lines, title="what was tried", prose=("in float",), numbers=("AP50", "loss"))

@@ -1,0 +1,86 @@
+"""The command `detect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.console import out, progress
+from cli.options import Cfg, Json, Model, Names, Plugins, Size, Weights, input_size
+from core.errors import UserError
+
+SHOWN = 20
+"""Images that the table lists; the JSON has them all."""
+
+
+def detect(
+    images: Annotated[Path, typer.Argument(metavar="IMAGE_OR_FOLDER", help="An image, or a folder of images.")],
+    model: Model = None,
+    cfg: Cfg = None,
+    weights: Weights = None,
+    names: Names = None,
+    size: Size = None,
+    engine: Annotated[str | None, typer.Option(help="What runs it: openvino, onnx, tensorflow, auto ...")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, fp16 or int8.")] = None,
+    confidence: Annotated[float | None, typer.Option(help="Drop boxes less sure than this.")] = None,
+    resize: Annotated[str | None, typer.Option(help="auto, letterbox or stretch.")] = None,
+    drawn: Annotated[
+        Path | None, typer.Option("--out", help="A folder for the images with their boxes drawn, PNG.")
+    ] = None,
+    plugin: Plugins = None,
+    json_file: Json = None,
+) -> None:
+    """Detect in an image or a folder of images; draw the boxes and write them as JSON."""
+    from agent.context import outside_a_run
+    from agent.discovery import discover
+    from agent.profile import choose
+    from agent.roles import Described
+    from agent.session import create
+    from cli.output import announce, print_provenance, save_json
+    from cli.tables import print_table
+    from core.files import check_writable
+    from core.progress import counter
+    from core.provenance import provenance
+    from evaluation.detect import detect_images, image_files
+
+    files = image_files(images)
+    check_writable(json_file)
+    given = {
+        "model": model,
+        "cfg": cfg and cfg.resolve(),
+        "weights": weights and weights.resolve(),
+        "names": names and names.resolve(),
+        "size": input_size(size),
+        "engine": engine,
+        "precision": precision,
+        "confidence": confidence,
+        "resize": resize,
+    }
+    factory = discover(plugin or []).first("detector", lambda f: f.runs_models, "runs models")
+    choice = choose(factory, "detect", **{key: value for key, value in given.items() if value is not None})
+    detector = create(choice, outside_a_run(Path.cwd()))
+    unreadable: list[Path] = []
+    with progress() as tell:
+        count = counter(tell, "detecting", len(files))
+        rows = list(detect_images(detector, files, drawn, unreadable, count))
+    lines = []
+    for row in rows[:SHOWN]:
+        name = Path(row["image"]).name
+        for found in row["detections"]:
+            lines.append([name, found["class"], f"{found['score']:.2f}", " ".join(f"{v:.0f}" for v in found["box"])])
+            name = ""
+        if name:
+            lines.append([name, "nothing found", "", ""])
+    print_table(["image", "class", "score", "box (x1 y1 x2 y2)"], lines, prose=("image", "class"))
+    if len(rows) > SHOWN:
+        out.print(f"and {len(rows) - SHOWN} more images")
+    described = detector.describe() if isinstance(detector, Described) else {}
+    block = provenance(**described)
+    print_provenance(block)
+    save_json(json_file, {"images": rows}, block)
+    if drawn is not None and rows:
+        announce("pictures", drawn)
+    if unreadable:
+        raise UserError(f"these are no images or are damaged: {', '.join(map(str, unreadable))}; the others are done")

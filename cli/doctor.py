@@ -1,0 +1,69 @@
+"""The command `doctor`."""
+
+from __future__ import annotations
+
+from cli.console import out, progress
+from cli.options import Json, Model, Plugins
+from core.errors import UserError
+
+
+def doctor(model: Model = None, plugin: Plugins = None, json_file: Json = None) -> None:
+    """Try every engine that is installed, and say which `engine: auto` takes and why not the others."""
+    from dataclasses import asdict
+
+    from agent.discovery import discover
+    from cli.output import print_provenance, save_json
+    from cli.tables import print_table
+    from core.files import check_writable
+    from core.machine import hardware
+    from core.progress import counter
+    from core.provenance import provenance
+    from engine.choice import attempt, candidates, fastest
+    from engine.models import OFFICIAL, find, identity
+    from engine.runtime import registered
+
+    check_writable(json_file)
+    if plugin:
+        discover(plugin)
+    out.print(f"hardware: {'; '.join(hardware())}", soft_wrap=True)
+    for name, entry in registered().items():
+        if not entry.runtime.installed:
+            out.print(f"{name} is not installed: {entry.runtime.install}", style="dim", markup=False, soft_wrap=True)
+    model = model or _any_model(OFFICIAL)
+    if model is None:
+        raise UserError("the engines are tried on a model: give --model, or get one with `fetch yolov4-tiny`")
+    files = find(model)
+    wanted = candidates(files)
+    with progress() as tell:
+        trials = list(attempt(files, None, wanted, counter(tell, "trying the engines", len(wanted))))
+    best = fastest(trials)
+    lines = [
+        [
+            trial.engine,
+            trial.precision,
+            "" if trial.p50_ms is None else f"{trial.p50_ms:.2f}",
+            "" if trial.error is None else f"{trial.error:.1e}",
+            "auto takes this" if trial is best else trial.reason or trial.description,
+        ]
+        for trial in trials
+    ]
+    heads = ["engine", "precision", "p50 ms", "error", "verdict"]
+    print_table(heads, lines, title=f"{model}, frame to boxes", prose=("verdict",), numbers=("p50 ms", "error"))
+    engine, precision = (None, None) if best is None else (best.engine, best.precision)
+    block = provenance(model=identity(files), engine=engine, precision=precision)
+    print_provenance(block)
+    rows = [{**asdict(trial), "taken": trial is best} for trial in trials]
+    save_json(json_file, {"hardware": hardware(), "model": model, "rows": rows}, block)
+
+
+def _any_model(official: tuple[str, ...]) -> str | None:
+    from engine.models import MODELS, find
+
+    bundles = sorted(path.parent.name for path in MODELS.glob("*/model.yaml"))
+    for name in (*bundles, "yolov4-tiny", *official):
+        try:
+            find(name)
+        except UserError:
+            continue
+        return name
+    return None

@@ -1,0 +1,60 @@
+"""The command `evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.console import progress
+from cli.options import Cfg, Json, Model, Names, Plugins, Size, Weights, input_size, model_files, one_of
+
+
+def evaluate(
+    images: Annotated[Path, typer.Option(help="The folder of the annotated images.")],
+    annotations: Annotated[
+        Path, typer.Option(help="COCO's JSON file, or a folder of VOC's .xml or YOLO's .txt files.")
+    ],
+    model: Model = None,
+    cfg: Cfg = None,
+    weights: Weights = None,
+    names: Names = None,
+    size: Size = None,
+    engine: Annotated[str, typer.Option(help="What runs it.")] = "openvino",
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    resize: Annotated[str, typer.Option(help="auto, letterbox or stretch.")] = "auto",
+    plugin: Plugins = None,
+    json_file: Json = None,
+) -> None:
+    """Measure accuracy on annotated images: COCO's AP, Darknet's AP50, and an old tutorial's protocol beside them."""
+    from agent.discovery import discover
+    from cli.output import print_provenance, save_json
+    from cli.tables import print_table
+    from core.files import check_writable
+    from core.precision import PRECISIONS
+    from core.provenance import provenance
+    from evaluation.evaluate import EvaluateConfig
+    from evaluation.evaluate import evaluate as run
+
+    check_writable(json_file)
+    one_of("--precision", precision, PRECISIONS)
+    one_of("--resize", resize, ("auto", "letterbox", "stretch"))
+    if plugin:
+        discover(plugin)
+    files = model_files(model, cfg, weights, names)
+    config = EvaluateConfig(files, images, annotations, input_size(size), engine, precision, resize)  # type: ignore[arg-type]
+    with progress() as tell:
+        result = run(config, tell)
+    lines = [
+        ["AP50, COCO's (pycocotools)", f"{result.ap50:.2f}"],
+        ["AP, COCO's (IoU 0.50 to 0.95)", f"{result.ap:.2f}"],
+        ["AP50, Darknet's own count", f"{result.darknet_ap50:.2f}"],
+        ["AP50, an old tutorial's protocol (see docs/accuracy.md)", f"{result.seed_protocol_ap50:.2f}"],
+    ]
+    width, height = result.size
+    title = f"{result.engine} {result.precision}, {width}x{height}, {result.images} images"
+    print_table(["what", "points"], lines, title=title, prose=("what",), numbers=("points",))
+    block = provenance(model=result.model, engine=result.engine, precision=result.precision)
+    print_provenance(block)
+    save_json(json_file, result.to_dict(), block)

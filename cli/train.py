@@ -1,0 +1,195 @@
+"""The command `train`."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.console import err, out, progress
+from cli.options import MAX_SEED, Json, input_size, listed, one_of
+from core.errors import UserError
+
+if TYPE_CHECKING:
+    from training.fit import Epoch
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the command line gave."""
+
+    data: Path
+    cfg: Path
+    to: Path
+    val: Path | None
+    begin: str | None
+    names: Path | None
+    classes: str | None
+    size: str | None
+    anchors: str
+    epochs: int
+    batch: int
+    rate: float
+    mosaic: float
+    half: bool
+    workers: int
+    seed: int
+    json_file: Path | None
+    curves: Path | None
+    tensorboard: Path | None
+    precision: str | None
+
+
+def train(
+    data: Annotated[
+        Path,
+        typer.Option(help="The data set: a folder with images/ and instances.json (COCO), or labels/ (YOLO, VOC)."),
+    ],
+    cfg: Annotated[Path, typer.Option(help="The network, a Darknet cfg; its classes are set to the data's.")],
+    to: Annotated[Path, typer.Option("--out", help="The bundle that is made, such as models/NAME.")],
+    val: Annotated[
+        Path | None, typer.Option(help="A validation set; by default every tenth picture of --data.")
+    ] = None,
+    begin: Annotated[
+        str | None, typer.Option("--from", help="Begin with this model's weights, whatever its classes are.")
+    ] = None,
+    names: Annotated[Path | None, typer.Option(help="The class names, one a line; COCO's JSON has its own.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Only these classes, with commas between them.")] = None,
+    size: Annotated[str | None, typer.Option(help="The input, pixels: a side, or WIDTHxHEIGHT; the cfg's.")] = None,
+    anchors: Annotated[str, typer.Option(help="`cfg`, or `auto`: by k-means on the data.")] = "cfg",
+    epochs: Annotated[int, typer.Option(min=1)] = 50,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures a step.")] = 16,
+    rate: Annotated[float, typer.Option(min=1e-7, max=1, help="The highest learning rate (AdamW).")] = 1e-3,
+    mosaic: Annotated[float, typer.Option(min=0, max=1, help="The share of pictures that are four in one.")] = 0.5,
+    half: Annotated[bool, typer.Option("--mixed-precision", "--half", help="Compute in bfloat16: on a GPU.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Threads, or above 4 processes, that prepare pictures.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED)] = 0,
+    json_file: Json = None,
+    curves: Annotated[
+        Path | None, typer.Option("--curves", help="Draw loss and AP50 to this PNG (extra plots).")
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write loss and AP for TensorBoard there (extra train).")
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option("--convert", help="Then make its graphs: fp32, fp16, or int8, calibrated on the data's pictures."),
+    ] = None,
+) -> None:
+    """Train a network on a data set; interrupted, the same command goes on after the last whole epoch."""
+    _run(Arguments(**locals()))
+
+
+def _run(given: Arguments) -> None:
+    from core.files import check_writable
+    from core.precision import PRECISIONS
+    from engine.models import find
+    from evaluation import figures
+    from evaluation.training_data import cases, measured
+
+    check_writable(given.json_file)
+    check_writable(given.curves)
+    if given.curves is not None:
+        figures.check()
+    if given.precision is not None:
+        one_of("--convert", given.precision, PRECISIONS)
+    size = input_size(given.size)
+    records, scored, names = cases(given.data, given.val, given.names, tuple(listed(given.classes)) or None)
+    one_of("--anchors", given.anchors, ("cfg", "auto"))
+    if given.begin is not None:
+        find(given.begin)
+    # Keras and its backend take seconds to import: after all that can be wrong without them.
+    from training import backend
+
+    backend.choose()
+    from training.board import Board
+    from training.fit import Plan
+    from training.job import Job, run
+    from training.samples import Augment
+
+    job = Job(given.cfg, given.begin, size, given.anchors == "auto", names)
+    plan = Plan(
+        epochs=given.epochs,
+        batch=given.batch,
+        rate=given.rate,
+        half=given.half,
+        workers=given.workers,
+        seed=given.seed,
+        augment=Augment(mosaic=given.mosaic),
+    )
+    part = given.to.parent / f".{given.to.name}.training"
+    try:
+        with contextlib.ExitStack() as stack:
+            board: Any = None
+            if given.tensorboard is not None:
+                board = stack.enter_context(contextlib.closing(Board(given.tensorboard)))
+
+            def done(epoch: Epoch) -> None:
+                _show(epoch)
+                if board is not None:
+                    board.add(epoch)
+
+            files, history = run(job, plan, records, scored, measured, part, stack.enter_context(progress()), done)
+    except KeyboardInterrupt:
+        raise UserError(f"interrupted; the same command goes on where it stopped ({part})") from None
+    _finish(given, part, files, history, len(scored))
+
+
+def _finish(given: Arguments, part: Path, files: Any, history: list[Epoch], scored: int) -> None:
+    """Make the bundle, and write what was asked for."""
+    from dataclasses import asdict
+
+    from cli.output import announce, print_provenance, save, save_json
+    from conversion.bundle import make_bundle
+    from core.provenance import provenance
+    from engine.models import find, identity
+    from evaluation import curves
+
+    source = f"trained on {given.data.name} by `agent.py train`, seed {given.seed}, {len(history)} epochs"
+    bundle = make_bundle(files, given.to, source)
+    best = max(history, key=lambda epoch: epoch.ap50)
+    out.print(
+        f"best AP50 {best.ap50:.1f} (AP {best.ap:.1f}) in epoch {best.epoch} of {len(history)}, on {scored} pictures "
+        "of the validation set",
+        soft_wrap=True,
+    )
+    announce("bundle", bundle)
+    block = provenance(model=identity(find(str(bundle.resolve()))), seeds=[given.seed])
+    print_provenance(block)
+    rows = [asdict(epoch) for epoch in history]
+    save_json(given.json_file, {"epochs": rows}, block)
+    if given.curves is not None:
+        save(given.curves, curves.draw(rows), "curves")
+    if given.precision is not None:
+        _convert(bundle, given.precision, given.data / "images")
+    try:
+        shutil.rmtree(part)
+    except OSError as error:
+        raise UserError(f"{part}: cannot be removed: {error.strerror}") from error
+
+
+def _convert(bundle: Path, precision: str, pictures: Path) -> None:
+    from conversion.convert import Request, convert
+    from engine.models import find
+
+    with progress() as tell:
+        request = Request(
+            find(str(bundle.resolve())),
+            bundle,
+            precision,  # type: ignore[arg-type]
+            calibrate=pictures if precision == "int8" else None,
+        )
+        convert(request, tell)
+    out.print(f"{bundle}: its graphs are ready at {precision}", soft_wrap=True)
+
+
+def _show(epoch: Epoch) -> None:
+    err.print(
+        f"epoch {epoch.epoch}: loss {epoch.loss:.2f} (box {epoch.box:.2f}, objectness {epoch.objectness:.2f}, classes "
+        f"{epoch.classes:.2f}), AP50 {epoch.ap50:.1f}, AP {epoch.ap:.1f}",
+        soft_wrap=True,
+    )

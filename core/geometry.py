@@ -1,0 +1,40 @@
+"""Geometry that several rooms share: where a picture lies in a network's input, and how much boxes overlap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Resize = Literal["letterbox", "stretch"]
+"""`letterbox` keeps a picture's proportions and pads the rest; `stretch` fills the input."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The rectangle that a picture takes within a network's input, pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+def place(source: tuple[int, int], target: tuple[int, int], resize: Resize) -> Placement:
+    """Return where a picture of size `source` (width, height) lies in an input of size `target`."""
+    if resize == "stretch":
+        return Placement(0, 0, *target)
+    scale = min(target[0] / source[0], target[1] / source[1])
+    width, height = max(1, round(source[0] * scale)), max(1, round(source[1] * scale))
+    return Placement((target[0] - width) // 2, (target[1] - height) // 2, width, height)
+
+
+def iou(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """Return the intersection over union of each of `a` (n, 4) with each of `b` (m, 4), both xyxy: (n, m)."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    inside = np.prod(np.clip(high - low, 0, None), axis=2)
+    size_a, size_b = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (a, b))
+    return inside / np.maximum(size_a[:, None] + size_b[None] - inside, 1e-9)

@@ -1,0 +1,181 @@
+"""The runtime `onnx`: ONNX Runtime, with whichever execution provider is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import UserError
+from core.precision import Precision
+from engine.engine import GraphStages, Model
+from engine.models import int8_file
+from engine.runtime import Runtime
+
+PROVIDERS = {
+    "cuda": "CUDAExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+"""In the order in which they are taken when none is named."""
+
+CUDA = {
+    "prefer_nhwc": "1",
+    "enable_cuda_graph": "1",
+    "fuse_conv_bias": "1",
+    "cudnn_conv_algo_search": "HEURISTIC",
+}
+"""Channels last, one launch a frame, and cuDNN's own choice of algorithm: each measured faster on an H200."""
+EXACT = {"use_tf32": "0"}
+"""For float32 alone: with it float16 loses the tensor cores too, and YOLOv4-416 takes 10.3 ms and not 2.4."""
+
+Infer = Callable[[], list[NDArray[np.float32]]]
+
+
+class OnnxEngine:
+    """Runs an ONNX model with batch 1.
+
+    :param onnx: the serialized model.
+    :param device: one of `PROVIDERS`, or `onnx` for the first of them that is installed.
+    :param exact: switch the runtime's optimisations off, so that Q/DQ pairs are computed as they are written.
+    """
+
+    def __init__(self, onnx: bytes, device: str = "onnx", exact: bool = False, precision: Precision = "fp32") -> None:
+        import onnxruntime
+
+        if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()
+        available = onnxruntime.get_available_providers()
+        device = next(d for d, name in PROVIDERS.items() if name in available) if device == "onnx" else device
+        self.description = PROVIDERS[device]
+        if self.description not in available:
+            raise UserError(
+                f"this ONNX Runtime has no {self.description}, only {', '.join(available)}; install the package of "
+                "ONNX Runtime that has it, or choose another engine"
+            )
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # it reports each kernel that it tries in vain as an error
+        if exact:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            stream, provider = _stream(precision) if device == "cuda" else (None, self.description)
+            self._session = onnxruntime.InferenceSession(onnx, options, providers=[provider])
+        except Exception as error:  # its exceptions have no common base
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(f"ONNX Runtime cannot take the network on {self.description}: {reason}") from error
+        if self._session.get_providers()[0] != self.description:
+            raise UserError(f"ONNX Runtime could not start {self.description}; see its message, or choose another")
+        bind = _on_gpu if device == "cuda" else _on_host
+        self.input, self._infer = bind(self._session, stream)
+        self.layout: Literal["NHWC", "NCHW"] = "NHWC" if self.input.dtype == np.uint8 else "NCHW"
+
+    def infer(self) -> list[NDArray[np.float32]]:
+        """Run; see `Engine.infer`."""
+        return self._infer()
+
+
+def provider_options(precision: Precision, stream: Any) -> dict[str, str]:
+    """Return what ONNX Runtime is told to do on the GPU."""
+    exact = EXACT if precision == "fp32" else {}
+    return {**CUDA, **exact, "user_compute_stream": str(int(stream))}
+
+
+def _stream(precision: Precision) -> tuple[Any, Any]:
+    """Return a CUDA stream and the provider that works on it."""
+    from engine.cuda import checked, runtime
+
+    cudart = runtime()
+    stream = checked(cudart, cudart.cudaStreamCreate())
+    return stream, (PROVIDERS["cuda"], provider_options(precision, stream))
+
+
+def _on_host(session: Any, stream: Any) -> tuple[NDArray[Any], Infer]:
+    """Bind input and outputs to arrays that stay; return the input and what runs."""
+    import onnxruntime
+
+    (first,) = session.get_inputs()
+    pixels: NDArray[Any] = np.zeros(first.shape, _dtype(first))
+    arrays = [np.zeros(output.shape, _dtype(output)) for output in session.get_outputs()]
+    binding = session.io_binding()
+    binding.bind_ortvalue_input(first.name, onnxruntime.OrtValue.ortvalue_from_numpy(pixels))
+    for output, array in zip(session.get_outputs(), arrays, strict=True):
+        binding.bind_ortvalue_output(output.name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
+    views = [_view(array[0]) for array in arrays]
+
+    def infer() -> list[NDArray[np.float32]]:
+        session.run_with_iobinding(binding)
+        return views
+
+    return pixels, infer
+
+
+def _on_gpu(session: Any, stream: Any) -> tuple[NDArray[Any], Infer]:
+    """Bind input and outputs to the GPU's memory; a frame is one upload, one launch and the downloads, in a stream."""
+    import onnxruntime
+
+    from engine.cuda import Buffer, checked, runtime
+
+    cudart = runtime()
+    (first,) = session.get_inputs()
+    upload = Buffer(cudart, tuple(first.shape), _dtype(first))
+    downloads = [Buffer(cudart, tuple(output.shape), _dtype(output)) for output in session.get_outputs()]
+    binding = session.io_binding()
+    binding.bind_input(first.name, "cuda", 0, _dtype(first), first.shape, upload.device)
+    for output, buffer in zip(session.get_outputs(), downloads, strict=True):
+        binding.bind_output(output.name, "cuda", 0, _dtype(output), output.shape, buffer.device)
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("disable_synchronize_execution_providers", "1")  # the stream's end is waited for
+    views = [_view(buffer.array[0]) for buffer in downloads]
+
+    def infer() -> list[NDArray[np.float32]]:
+        upload.upload(stream)
+        session.run_with_iobinding(binding, options)
+        for buffer in downloads:
+            buffer.download(stream)
+        checked(cudart, cudart.cudaStreamSynchronize(stream))
+        return views
+
+    return upload.array, infer
+
+
+def _dtype(value: Any) -> type[np.generic]:
+    kinds: dict[str, type[np.generic]] = {"tensor(uint8)": np.uint8, "tensor(float16)": np.float16}
+    return kinds.get(value.type, np.float32)
+
+
+def _view(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    return array.transpose(1, 2, 0) if array.ndim == 3 else array
+
+
+def _load(model: Model, precision: Precision, stages: GraphStages, device: str) -> OnnxEngine:
+    """Open a session on the model's graph."""
+    from engine.graphs import graph, with_stages
+    from engine.onnx_fp16 import fp16_outputs
+
+    proto = graph(model, precision)
+    if device == "cuda" and precision == "fp16" and not stages.postprocess:
+        proto = fp16_outputs(proto)
+    return OnnxEngine(with_stages(proto, model, stages), device, precision=precision)
+
+
+def _present() -> Iterator[str]:
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    yield from (f"onnx:{device}" for device, provider in PROVIDERS.items() if provider in available)
+
+
+RUNTIME = Runtime(
+    "onnx",
+    _load,
+    packages=("onnxruntime",),
+    install="start with `uv run --extra onnx agent.py` (without uv: `pip install onnxruntime`)",
+    devices=tuple(PROVIDERS),
+    present=_present,
+    distributions=("onnxruntime", "onnxruntime-gpu", "numpy"),
+    preprocess="graph",
+    needs=int8_file,
+)

@@ -1,0 +1,103 @@
+"""Accuracy of an engine on annotated images, from files to figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from core.geometry import Resize
+from core.precision import Precision
+from core.progress import Progress, counter, silent
+from engine.choice import resolve
+from engine.engine import check_engine
+from engine.models import ModelFiles, identity, load
+from engine.worker import Job, Worker
+from evaluation import tutorial
+from evaluation.accuracy import CONFIDENCE, measure, predictions
+from evaluation.datasets import read
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What is evaluated, and on what.
+
+    :param images: the folder of the annotated images.
+    :param annotations: COCO's JSON file, or a folder of VOC's .xml or YOLO's .txt files.
+    :param size: the network's input, width and height in pixels; the model's own by default.
+    :param engine: a runtime's name, with a colon and a device where it has several, or `auto`.
+    """
+
+    files: ModelFiles
+    images: Path
+    annotations: Path
+    size: tuple[int, int] | None = None
+    engine: str = "openvino"
+    precision: Precision = "fp32"
+    resize: Resize | Literal["auto"] = "auto"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """AP values in points, 0 to 100; `classes` is AP50 by class, of the classes that the annotations have."""
+
+    engine: str
+    precision: str
+    size: tuple[int, int]
+    images: int
+    ap50: float
+    ap: float
+    darknet_ap50: float
+    seed_protocol_ap50: float
+    """By the protocol of an old tutorial; see `evaluation.tutorial`."""
+    classes: dict[str, float]
+    model: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as docs/reports.md describes them."""
+        return {
+            "engine": self.engine,
+            "precision": self.precision,
+            "size": self.size[0] if self.size[0] == self.size[1] else list(self.size),
+            "images": self.images,
+            "ap50": self.ap50,
+            "ap": self.ap,
+            "darknet_ap50": self.darknet_ap50,
+            "seed_protocol_ap50": self.seed_protocol_ap50,
+            "classes": self.classes,
+        }
+
+
+def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
+    """Detect in every image and score what was found.
+
+    :raises UserError: a file is missing or wrong, or the engine is not there.
+    """
+    check_engine(config.engine, config.precision)
+    loaded, names = load(config.files, config.size)
+    network = loaded.network
+    size = (network.width, network.height)
+    truth = read(config.annotations, config.images, names)
+    engine, precision = resolve(config.engine, loaded, config.precision)
+    resize: Resize = "letterbox" if network.letter_box else "stretch"
+    if config.resize != "auto":
+        resize = config.resize
+    job = Job(config.files, size, engine, precision, CONFIDENCE, resize=resize, where="host")
+    progress(f"loading {engine}", 0, 0)
+    with Worker(job) as worker:
+        found = predictions(worker.rows, truth, counter(progress, "detecting", len(truth)))
+        as_tutorial = tutorial.detecting(worker.outputs, network, resize)
+        old = predictions(as_tutorial, truth, counter(progress, "and as the tutorial did", len(truth)))
+    result = measure(found, truth, names)
+    return Evaluation(
+        engine,
+        precision,
+        size,
+        result.images,
+        result.ap50,
+        result.ap,
+        result.darknet_ap50,
+        round(tutorial.ap50(old, truth), 2),
+        result.classes,
+        identity(config.files),
+    )

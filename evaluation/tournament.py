@@ -1,0 +1,150 @@
+"""A whole arena from its configuration: who plays what, how often, and the tables of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.context import outside_a_run
+from agent.profile import LoadedProfile, load_profile
+from agent.session import prepare
+from core.errors import UserError
+from core.progress import Progress, counter, silent
+from evaluation import cluster as clusters
+from evaluation.arena import Score, Trial, play_trials, rows
+from evaluation.scoring import Disturbance
+
+BASELINES = ("oracle", "random")
+LONGEST_LATENCY_MS = 2000.0
+
+
+@dataclass(frozen=True)
+class ArenaConfig:
+    """What is played.
+
+    :param profile: its capture must be an environment, and its mode lock-step.
+    :param plugins: plugin files, beside those that the profile names.
+    :param overrides: of the profile's settings, as `--set` takes them.
+    :param episodes: of each player, scenario and latency.
+    :param baselines: some of BASELINES.
+    :param scenarios: in place of the profile's.
+    :param seed: of the first episode; the next have the next.
+    :param latencies_ms: injected, one curve point each.
+    :param jitter_ms: latency by chance, up to this more; `drop` and `noise_px` as in `Disturbance`.
+    :param engine: of the detector, in place of the profile's; `precisions` likewise, a player each.
+    :param processes: episodes at a time; the processor's cores by default.
+    :param cluster: a Ray cluster's address, or `local`.
+    """
+
+    profile: Path
+    plugins: tuple[Path, ...] = ()
+    overrides: tuple[str, ...] = ()
+    episodes: int = 20
+    baselines: tuple[str, ...] = ()
+    scenarios: tuple[str, ...] = ()
+    seed: int = 7
+    latencies_ms: tuple[float, ...] = (0.0,)
+    jitter_ms: float = 0.0
+    drop: float = 0.0
+    noise_px: float = 0.0
+    engine: str | None = None
+    precisions: tuple[str, ...] = ()
+    processes: int | None = None
+    cluster: str | None = None
+
+    def __post_init__(self) -> None:
+        unknown = next((name for name in self.baselines if name not in BASELINES), None)
+        if unknown is not None:
+            raise UserError(f'there is no baseline "{unknown}"; known are: {", ".join(BASELINES)}')
+        if not all(0 <= delay <= LONGEST_LATENCY_MS for delay in self.latencies_ms):
+            raise UserError(f"a latency of {LONGEST_LATENCY_MS:.0f} ms is the longest, and 0 the shortest")
+
+
+@dataclass(frozen=True)
+class ArenaResult:
+    """The scores of all episodes, and the table of them.
+
+    :param rows: a row a player, scenario and latency: means with 95 % intervals.
+    :param shown: the measures that tables show, the environment's first.
+    """
+
+    rows: list[dict[str, Any]]
+    scores: list[Score]
+    shown: tuple[str, ...]
+    profile: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return rows and episodes as docs/reports.md describes them."""
+        return {"rows": self.rows, "episodes": [score.to_dict() for score in self.scores]}
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what `core.provenance.provenance` is to be told."""
+        agent = next((score.detector for score in self.scores if score.who == "agent"), {})
+        seeds = sorted({score.seed for score in self.scores})
+        return {"profile": self.profile, "seeds": seeds, **agent}
+
+
+def arena(config: ArenaConfig, progress: Progress = silent) -> ArenaResult:
+    """Play every episode and score it.
+
+    :raises UserError: the profile cannot be played in the arena, or an episode cannot be played.
+    """
+    loaded = load_profile(config.profile, list(config.plugins), config.overrides)
+    if loaded.profile.mode != "lock-step":
+        raise UserError(
+            f'{config.profile}: the arena plays in lock-step, and this profile\'s mode is "{loaded.profile.mode}"'
+        )
+    players = _players(config)
+    _prepare(loaded, config, players)
+    trials = list(_trials(config, players))
+    count = counter(progress, "episodes", len(trials))
+    if config.cluster is None:
+        scores = play_trials(trials, config.processes, count)
+    else:
+        scores = clusters.play_on(config.cluster, trials, count)
+    return ArenaResult(rows(trials, scores), scores, scores[0].shown, loaded.path)
+
+
+Settings = tuple[tuple[str, str], ...]
+Player = tuple[str, Settings, str]
+"""Who plays, the settings of its detector, and what tables call it."""
+
+
+def _players(config: ArenaConfig) -> list[Player]:
+    base: Settings = () if config.engine is None else (("engine", config.engine),)
+    precisions = config.precisions
+    agents: Sequence[Player] = [
+        ("agent", (*base, ("precision", name)), f"agent {name}" if len(precisions) > 1 else "") for name in precisions
+    ]
+    return [*(agents or [("agent", base, "")]), *((who, (), "") for who in config.baselines)]
+
+
+def _prepare(loaded: LoadedProfile, config: ArenaConfig, players: Sequence[Player]) -> None:
+    """Let detectors do what may take long once, and not in every process that plays."""
+    detectors = [loaded.with_settings("detector", **dict(given)) for who, given, _ in players if who == "agent"]
+    if config.cluster is not None:
+        clusters.check(config.cluster, [Trial(config.profile, config.plugins, "agent", None, config.seed)])
+    for detector in detectors:
+        prepare(detector, outside_a_run(config.profile.resolve().parent))
+
+
+def _trials(config: ArenaConfig, players: Sequence[Player]) -> Sequence[Trial]:
+    return [
+        Trial(
+            config.profile.resolve(),
+            config.plugins,
+            who,
+            scenario,
+            config.seed + i,
+            Disturbance(delay, config.jitter_ms, config.drop, config.noise_px),
+            settings,
+            name,
+            config.overrides,
+        )
+        for scenario in config.scenarios or (None,)
+        for who, settings, name in players
+        for delay in config.latencies_ms
+        for i in range(config.episodes)
+    ]

@@ -1,0 +1,1 @@
+"""Controllers: target -> action."""

@@ -1,0 +1,1 @@
+"""What is the desktop's: windows, X11, and the process that releases buttons when the agent is gone."""

@@ -1,0 +1,53 @@
+"""Doom in a window, in real time, from the real mouse and keyboard: a game like any other that tells its truth.
+
+Run by `agent.py game`, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+
+from agent.context import Context
+from agent.factories import Tell
+from agent.types import Episode
+from core.errors import UserError
+from plugins.doom.game import Score, Settings, scenario_path, started, truth
+
+
+def play(settings: Settings, context: Context, begin: Callable[[], None], tell: Tell) -> None:
+    """Open the window, wait for `begin`, play `context.episodes` episodes, and tell each tic's truth and the scores.
+
+    :raises UserError: there is no display, or the window was closed.
+    """
+    import vizdoom
+
+    scenario = scenario_path(settings.scenario, context)
+    windowed = settings.model_copy(update={"window": True})
+    with started(windowed, scenario, "ASYNC_SPECTATOR") as game:
+        tell({"ready": time.perf_counter_ns()})
+        begin()
+        score = Score(game)
+        try:
+            for i in range(context.episodes or 1):
+                episode = Episode(scenario.stem, context.seed + i)
+                game.set_seed(episode.seed)
+                game.new_episode()
+                score.begin()
+                while not game.is_episode_finished():
+                    game.advance_action()  # the world goes on by itself; this waits for its next tic, and draws
+                    score.update(episode)
+                    state = game.get_state()
+                    if state is not None:
+                        found = truth(state.labels, state.labels_buffer)
+                        tell(
+                            {
+                                "at_ns": time.perf_counter_ns(),
+                                "boxes": found.xyxy.tolist(),
+                                "classes": found.class_id.tolist(),
+                            }
+                        )
+                tell({"episode": asdict(episode)})
+        except vizdoom.ViZDoomUnexpectedExitException as error:
+            raise UserError("the game's window was closed") from error
