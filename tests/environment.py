@@ -10,16 +10,23 @@ import subprocess
 import sys
 
 MARK = "RETICLE_TESTS_HANDED_OVER"
-EXTRAS = {"tensorflow": "tensorflow", "train": "tensorboardX", "onnx": "onnxruntime", "cluster": "ray"} | (
-    {} if sys.platform == "darwin" else {"trt-rtx": "tensorrt_rtx_bindings"}
-)
+NEEDED = {
+    "--extra tensorflow": "tensorflow",
+    "--extra train": "tensorboardX",
+    "--extra onnx": "onnxruntime",
+    "--extra plots": "matplotlib",
+    "--extra trace": "perfetto",
+    "--extra cluster": "ray",
+    "--group tests": "trackers",
+} | ({} if sys.platform == "darwin" else {"--extra trt-rtx": "tensorrt_rtx_bindings"})
+"""A module by which each extra and group is known to be installed."""
 
 
 def hand_over() -> None:
     uv = os.environ.get("UV")
-    if not uv or MARK in os.environ or all(importlib.util.find_spec(module) for module in EXTRAS.values()):
+    if not uv or MARK in os.environ or all(importlib.util.find_spec(module) for module in NEEDED.values()):
         return
-    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
+    extras = [word for option in NEEDED for word in option.split()]
     print(f"the tests need every engine: going on with `uv run {' '.join(extras)} pytest`", file=sys.stderr, flush=True)
     command = [uv, "run", *extras, "python", "-m", "pytest", *sys.argv[1:]]
     sys.exit(subprocess.call(command, env={**os.environ, MARK: "1"}))

@@ -1,4 +1,4 @@
-"""The documents say what the code does: hooks, settings and makers are all there, and the tutorial runs."""
+"""The documents say what the code does: hooks, settings, factories and the API are all there; what they show runs."""
 
 import dataclasses
 import re
@@ -10,13 +10,18 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from agent.aim import AimSettings
+import reticle
+from agent.calibration import Calibration
+from agent.context import Context
 from agent.discovery import discover
-from agent.hookspecs import ROLES, SPECS, Context, Maker
+from agent.factories import FACTORIES
+from agent.hookspecs import SPECS
 from agent.profile import LoopSettings, Profile, Safety
+from agent.roles import ROLES
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md")), ROOT / "examples" / "README.md"]
 
 
 def text(name: str) -> str:
@@ -43,15 +48,15 @@ def rows(model: type[BaseModel]) -> list[str]:
 def sections() -> list[tuple[str, type[BaseModel]]]:
     found: list[tuple[str, type[BaseModel]]] = [
         ("## The top level", Profile),
-        ("## aim", AimSettings),
+        ("## calibration", Calibration),
         ("## loop", LoopSettings),
         ("## safety", Safety),
     ]
     offers = discover().offers
     for role in ROLES:
         for name, offer in offers[role].items():
-            if offer.maker.settings.model_fields:
-                found.append((f"### {role} `{name}`", offer.maker.settings))
+            if offer.factory.settings.model_fields:
+                found.append((f"### {role} `{name}`", offer.factory.settings))
     return found
 
 
@@ -72,13 +77,24 @@ def test_every_plugin_is_documented() -> None:
                 assert f"### {role} `{name}`" in page
 
 
-def test_every_hook_and_every_field_of_a_maker_and_a_context_is_documented() -> None:
+def test_every_hook_and_every_field_of_a_factory_and_a_context_is_documented() -> None:
     page = text("plugins.md")
     hooks = [name for spec in SPECS for name in vars(spec) if name.startswith("reticle_")]
-    assert len(hooks) == len(ROLES) == 6
-    fields = [field.name for kind in (Maker, Context) for field in dataclasses.fields(kind)]
-    for name in [*hooks, *fields]:
+    assert len(hooks) == len(ROLES) + 1  # and that of runtimes
+    fields = [field.name for kind in (*FACTORIES.values(), Context) for field in dataclasses.fields(kind)]
+    for name in [*hooks, *fields, *(kind.__name__ for kind in FACTORIES.values())]:
         assert f"`{name}`" in page, f"docs/plugins.md does not say what `{name}` is"
+
+
+def test_every_name_of_the_api_is_documented_in_the_page_and_in_the_code() -> None:
+    page = text("api.md")
+    for name in reticle.__all__:
+        assert f"`{name}" in page, f"docs/api.md does not say what `{name}` is"
+        member = getattr(reticle, name)
+        if callable(member):
+            assert member.__doc__, name
+    for name in re.findall(r"^\| `(\w+)[`(]", page, re.MULTILINE):
+        assert name in reticle.__all__, f"docs/api.md documents {name}, which reticle does not have"
 
 
 def blocks(page: str) -> dict[str, str]:
@@ -108,31 +124,40 @@ def test_the_tutorials_plugin_runs_as_the_page_says(tmp_path: Path) -> None:
     assert int(kills[1]) > 10
 
 
-def test_the_reports_keys_are_documented() -> None:
-    from agent.loop import Tally
-    from agent.report import as_json
-    from agent.session import Result
-
-    result = Result("p", "live", Tally(), (), 0, {}, {}, 0, 0, {}, [], "")
+def test_the_reports_keys_are_documented(tmp_path: Path) -> None:
+    result = reticle.play(ROOT / "examples" / "balloons.yaml", episodes=1, overrides=["capture.steps=5"])
     page = text("reports.md")
-    assert all(f"`{key}`" in page for key in as_json(result))
+    missing = [key for key in result.to_dict() if f"`{key}`" not in page]
+    assert not missing
+    assert all(f"`{key}`" in page for key in result.to_dict()["provenance"])
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_and_paths_lead_somewhere(page: Path) -> None:
     content = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", content):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
-    for path in re.findall(r"`((?:agent|plugins|engine|docs|benchmarks|tests|profiles)/[\w./]+\.\w+)`", content):
+    for path in re.findall(
+        r"`((?:agent|cli|core|plugins|engine|evaluation|reticle|docs|benchmarks|tests|profiles|examples)/[\w./]+\.\w+)`",
+        content,
+    ):
         assert (ROOT / path).exists(), f"{page.name} names {path}"
 
 
-def test_the_commands_of_the_readme_are_real() -> None:
-    content = (ROOT / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_lines_fit_120_columns_and_commands_are_real(page: Path) -> None:
+    content = page.read_text(encoding="utf-8")
+    long = [line for line in content.splitlines() if len(line) > 120 and not line.startswith("|")]
+    assert not long
     known = subprocess.run(
         [sys.executable, str(ROOT / "agent.py"), "--help"], capture_output=True, text=True, check=True
     )
-    for command in re.findall(r"agent\.py ([a-z]+) ", content):
-        assert re.search(rf"│ {command} ", known.stdout), f"README.md tells of the command {command}"
+    for command in re.findall(r"agent\.py ([a-z][a-z-]+) ", content):
+        assert re.search(rf"^  {command}\b", known.stdout, re.MULTILINE), f"{page.name} tells of the command {command}"
+
+
+def test_the_readme_shows_how_to_start_in_at_most_100_lines() -> None:
+    content = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(content.splitlines()) <= 100
     assert "pip install uv && uv run agent.py --profile doom.yaml" in content
     assert "pip install uv && uv run pytest" in content
