@@ -32,7 +32,7 @@ class Watched:
             self._controller.begin(episode)
 
 
-def watch(roles: reticle.ActiveRoles) -> reticle.ActiveRoles:
+def watch(roles: reticle.ActiveRoles, context: reticle.Context) -> reticle.ActiveRoles:
     """Put the watched controller in the place of the profile's."""
     return replace(roles, controller=Watched(roles.controller))
 

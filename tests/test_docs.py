@@ -4,6 +4,7 @@ import dataclasses
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,7 @@ def test_every_name_of_the_api_is_documented_in_the_page_and_in_the_code() -> No
     for name in reticle.__all__:
         assert f"`{name}" in page, f"docs/api.md does not say what `{name}` is"
         member = getattr(reticle, name)
-        if callable(member):
+        if isinstance(member, type | types.FunctionType):
             assert member.__doc__, name
     for name in re.findall(r"^\| `(\w+)[`(]", page, re.MULTILINE):
         assert name in reticle.__all__, f"docs/api.md documents {name}, which reticle does not have"

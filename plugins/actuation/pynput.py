@@ -12,6 +12,7 @@ from agent.context import Context
 from agent.factories import ActuationFactory, NoSettings
 from agent.hookspecs import hookimpl
 from agent.types import LEFT, MIDDLE, RIGHT, Action
+from core.command import COMMAND
 from core.errors import UserError, summary
 from plugins.actuation.mouse import XTestMouse
 from plugins.desktop.lifeline import Lifeline
@@ -27,6 +28,12 @@ class PynputActuation:
         try:
             # pynput looks for the display when it is imported, so not before it is needed.
             from pynput import mouse
+        except ModuleNotFoundError as error:
+            extra = COMMAND.replace("uv run", "uv run --extra pynput")
+            raise UserError(
+                f"the actuation pynput needs the package pynput, which is not installed: the extra `pynput`, as in "
+                f"`{extra} ...`; it builds evdev, which takes a C compiler and kernel headers"
+            ) from error
         except ImportError as error:
             raise UserError(
                 f"the pointer needs a display, and pynput finds none ({str(error).splitlines()[0]}): start it in "
