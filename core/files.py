@@ -15,8 +15,6 @@ from typing import IO, Any
 from core.errors import UserError
 
 CACHE_VARIABLE = "RETICLE_CACHE"
-
-
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -217,6 +215,8 @@ def check_writable(path: Path | None) -> None:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
         folder = path.is_dir()
+        if "\0" in path.name:
+            raise ValueError("embedded null byte")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{_shown(path)}: nothing can be written there: {reason}; name another file") from error
