@@ -50,9 +50,9 @@ class Sample:
 
 
 Tell = Callable[[dict[str, Any]], None]
-"""Takes what a game in a window tells while it is played: `{"ready": ns}` once the window is there; for each step
-`{"at_ns", "boxes", "classes"}`, the ground truth in pixels of the game's picture; `{"episode": {"scenario", "seed",
-"scores"}}` at the end of each. JSON as it is."""
+"""Takes what a game in a window tells while it is played: `{"ready": ns, "measures": [{name, description, ...}]}` once
+the window is there; for each step `{"at_ns", "boxes", "classes"}`, the ground truth in pixels of the game's picture;
+`{"episode": {"scenario", "seed", "scores"}}` at the end of each. JSON as it is."""
 
 
 @dataclass(frozen=True)

@@ -62,12 +62,15 @@ def display(_xvfb: str) -> Iterator[str]:
     os.environ.pop("DISPLAY", None)
 
 
-@pytest.fixture(scope="session")
-def known_engines(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Have `engine: auto` try what is installed, for tests that time what comes after: once a machine, a minute."""
-    command = [sys.executable, str(ROOT / "agent.py"), "--profile", "doom.yaml", "--duration", "0.1"]
-    folder = tmp_path_factory.mktemp("engines")
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=600)
+FIXED = ("--set", "detector.engine=openvino", "--set", "detector.precision=int8")
+"""For tests of what comes after `engine: auto`, which takes a while to try what is installed."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts the agent in a process of its own."""
+    for item in items:
+        if "agent" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.e2e)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from agent.context import Context
 from agent.factories import Tell
 from agent.types import Episode
 from core.errors import UserError
-from plugins.doom.game import Score, Settings, scenario_path, started, truth
+from plugins.doom.game import MEASURES, Score, Settings, scenario_path, started, truth
 
 
 def play(settings: Settings, context: Context, begin: Callable[[], None], tell: Tell) -> None:
@@ -26,7 +26,7 @@ def play(settings: Settings, context: Context, begin: Callable[[], None], tell: 
     scenario = scenario_path(settings.scenario, context)
     windowed = settings.model_copy(update={"window": True})
     with started(windowed, scenario, "ASYNC_SPECTATOR") as game:
-        tell({"ready": time.perf_counter_ns()})
+        tell({"ready": time.perf_counter_ns(), "measures": [asdict(measure) for measure in MEASURES]})
         begin()
         score = Score(game)
         try:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.conftest import ROOT, Done
+from tests.conftest import FIXED, ROOT, Done
 from tests.networks import NAMES, small_files
 
 LOUD = """
@@ -78,7 +78,7 @@ def test_a_doom_run_reports_kills_and_repeats_itself(agent, tmp_path: Path) -> N
     reports = []
     for name in ("a.json", "b.json"):
         done = agent(
-            "--profile", "doom.yaml", "--set", "detector.engine=openvino", "--set", "detector.precision=int8",
+            "--profile", "doom.yaml", *FIXED,
             "--episodes", 1, "--seed", 4, "--report", name,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -372,10 +372,9 @@ def test_live_is_refused_where_there_is_nothing_to_move(agent, small: Path) -> N
     )
 
 
-@pytest.mark.usefixtures("known_engines")
 def test_doom_imports_no_library_but_its_engines() -> None:
     code = (
-        "import sys; sys.argv = ['agent.py', '--profile', 'doom.yaml', '--duration', '0.2']\n"
+        f"import sys; sys.argv = ['agent.py', '--profile', 'doom.yaml', '--duration', '0.2', *{FIXED!r}]\n"
         "from cli.main import main\n"
         "main()\n"
         "heavy = {'tensorflow', 'keras', 'scipy', 'matplotlib', 'jax', 'torch', 'pynput'} & set(sys.modules)\n"

@@ -14,7 +14,7 @@ from core.errors import UserError
 from plugins.doom.capture import DoomCapture
 from plugins.doom.game import Settings, truth
 from tests.agent.fakes import context
-from tests.conftest import ROOT
+from tests.conftest import FIXED, ROOT
 
 
 def play(seed: int, actions: list[Action], **settings: object) -> tuple[list[bytes], list[list], DoomCapture]:
@@ -177,7 +177,6 @@ def test_nothing_is_left_in_the_working_folder(tmp_path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.usefixtures("known_engines")
 def test_a_signal_ends_the_game_and_its_process(tmp_path, number: int) -> None:
     report = tmp_path / "r.json"
     agent = subprocess.Popen(
@@ -186,6 +185,7 @@ def test_a_signal_ends_the_game_and_its_process(tmp_path, number: int) -> None:
             str(ROOT / "agent.py"),
             "--profile",
             "doom.yaml",
+            *FIXED,
             "--episodes",
             "500",
             "--report",

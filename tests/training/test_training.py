@@ -97,7 +97,7 @@ def test_it_learns_and_what_it_makes_detects(agent, data: Path) -> None:
         "--engine", "openvino", "--precision", "int8",
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
-    assert {d["class"] for row in json.loads((data / "d.json").read_text()) for d in row["detections"]} == {
+    assert {d["class"] for row in json.loads((data / "d.json").read_text())["images"] for d in row["detections"]} == {
         "blue",
         "red",
     }
@@ -134,7 +134,7 @@ def test_bad_input_is_one_sentence(agent, data: Path) -> None:
         (("--classes", "green"), 'there is no class "green"'),
         (("--size", "100"), "--size is 100; a side is a multiple of 32 pixels, 4096 at the most"),
         (("--size", ""), '--size is ""; give a side such as 416, or WIDTHxHEIGHT'),
-        (("--anchors", "some"), "choose cfg or auto"),
+        (("--anchors", "some"), "choose one of: cfg, auto"),
         (("--convert", "int4"), "choose fp32, fp16, int8"),
         (("--from", "nothing"), "there is no bundle models/nothing"),
     ]
