@@ -36,8 +36,6 @@ class OverlayObserver:
     """
 
     def __init__(self, settings: Settings, context: Context) -> None:
-        if settings.path.suffix.lower() != ".mp4":
-            raise UserError(f"{settings.path}: the video's name must end in .mp4")
         self._path = context.path(settings.path)
         self._fps = settings.fps
         self._real_time = not context.lock_step
@@ -74,6 +72,11 @@ class OverlayObserver:
         self._pending.commit()
 
 
+def _check(settings: Settings, context: Context) -> None:
+    if settings.path.suffix.lower() != ".mp4":
+        raise UserError(f"{settings.path}: the video's name must end in .mp4")
+
+
 @hookimpl
 def reticle_observer() -> ObserverFactory:
     """Offer `overlay`."""
@@ -82,6 +85,7 @@ def reticle_observer() -> ObserverFactory:
         OverlayObserver,
         Settings,
         "a video with boxes, target and crosshair",
+        check=_check,
         output="overlay",
         wants_pixels=True,
     )

@@ -86,7 +86,7 @@ def test_without_live_it_moves_nothing_and_the_player_falls(agent, tmp_path: Pat
 
 def test_a_terminated_run_leaves_neither_game_nor_server(tmp_path: Path) -> None:
     before = games()
-    command = [sys.executable, str(ROOT / "agent.py"), "demo-window", "--live", "--xvfb", "--episodes", "5"]
+    command = [sys.executable, str(ROOT / "agent.py"), "demo-window", "--live", "--xvfb", *FIXED, "--episodes", "5"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert until(lambda: len(games() - before) >= 2, 60)
     process.send_signal(signal.SIGTERM)
@@ -96,7 +96,7 @@ def test_a_terminated_run_leaves_neither_game_nor_server(tmp_path: Path) -> None
 
 def test_a_killed_run_leaves_neither_game_nor_server(tmp_path: Path) -> None:
     before = games()
-    command = [sys.executable, str(ROOT / "agent.py"), "demo-window", "--live", "--xvfb", "--episodes", "5"]
+    command = [sys.executable, str(ROOT / "agent.py"), "demo-window", "--live", "--xvfb", *FIXED, "--episodes", "5"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert until(lambda: len(games() - before) >= 2, 60)
     process.kill()
@@ -138,7 +138,7 @@ def test_it_calibrates_by_the_real_mouse(agent, tmp_path: Path) -> None:
     [
         (("demo-window", "--profile", "doom.yaml"), "this profile names no game"),
         (("demo-window", "--who", "me"), '--who is "me"'),
-        (("demo-window", "--record", "v.avi", "--xvfb"), "must end in .mp4"),
+        (("demo-window", "--record", "v.avi", "--xvfb", *FIXED), "must end in .mp4"),
         (("game", "--profile", "footage.yaml"), "this profile names no game"),
         (("calibrate", "--profile", "doom-window.yaml"), "so it needs --live"),
         (("calibrate", "--profile", "footage.yaml"), "so it needs --live"),
@@ -153,7 +153,7 @@ def test_bad_input_is_one_sentence(agent, arguments: tuple[str, ...], says: str)
 
 def test_a_scenario_that_does_not_exist_and_a_missing_server(agent, tmp_path: Path) -> None:
     path = profile(tmp_path, game={"plugin": "doom", "scenario": "nowhere"})
-    done = agent("demo-window", "--profile", path, "--xvfb")
+    done = agent("demo-window", "--profile", path, "--xvfb", *FIXED)
     assert done.returncode == 2
     assert 'there is no Doom scenario "nowhere"' in " ".join(done.stderr.split())
     bare = {"DISPLAY": "", "PATH": os.path.dirname(sys.executable)}  # noqa: PTH120

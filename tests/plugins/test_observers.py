@@ -13,13 +13,14 @@ from agent.types import Action, Detections, FrameEvent
 from core.errors import UserError
 from plugins.actuation.dry_run import DryRunActuation
 from plugins.actuation.dry_run import Settings as DrySettings
+from plugins.observer import overlay
 from plugins.observer.decisions import DecisionsObserver, Settings
 from plugins.observer.overlay import OverlayObserver
 from plugins.observer.overlay import Settings as OverlaySettings
 from plugins.selection.nearest import NearestSelection
 from plugins.selection.nearest import Settings as NearestSettings
 from tests.agent.fakes import context, detections, frame
-from tests.conftest import ROOT
+from tests.conftest import FIXED, ROOT
 
 
 def test_decisions_are_one_object_a_line_and_appear_at_the_end(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_an_overlay_without_a_frame_leaves_nothing(tmp_path: Path) -> None:
     OverlayObserver(OverlaySettings(path=tmp_path / "v.mp4"), context()).close()
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UserError, match="must end in .mp4"):
-        OverlayObserver(OverlaySettings(path=tmp_path / "v.gif"), context())
+        overlay.reticle_observer().check(OverlaySettings(path=tmp_path / "v.gif"), context())
 
 
 @pytest.mark.parametrize("make", ["decisions", "dry"])
@@ -107,7 +108,7 @@ def test_a_file_that_cannot_be_written(tmp_path: Path, make: str) -> None:
 
 
 def test_show_needs_a_display(agent) -> None:
-    done = agent("--profile", "doom.yaml", "--show", env={"DISPLAY": "", "WAYLAND_DISPLAY": ""})
+    done = agent("--profile", "doom.yaml", *FIXED, "--show", env={"DISPLAY": "", "WAYLAND_DISPLAY": ""})
     assert done.returncode == 2
     assert done.stderr.strip().startswith("--show: the window needs a display to open on")
     assert len(done.stderr.strip().splitlines()) == 1
