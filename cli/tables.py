@@ -55,12 +55,14 @@ def _plain(text: str) -> str:
 
 
 def _width(heads: Sequence[str], lines: Sequence[Sequence[str]], columns: Sequence[int], prose: Collection[str]) -> int:
+    from rich.cells import cell_len  # wide characters take two columns
+
     width = 1
     for i in columns:
-        longest = max((len(part) for line in lines for part in line[i].split("\n")), default=0)
+        longest = max((cell_len(part) for line in lines for part in line[i].split("\n")), default=0)
         if heads[i] in prose:
             longest = min(longest, FOLDED_WIDTH)
-        width += max(longest, len(heads[i])) + 3
+        width += max(longest, cell_len(heads[i])) + 3
     return width
 
 

@@ -67,10 +67,11 @@ FIXED = ("--set", "detector.engine=openvino", "--set", "detector.precision=int8"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts the agent in a process of its own."""
+    """Mark what starts the agent in a process of its own; its start alone takes a second or two."""
     for item in items:
         if "agent" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.slow)
 
 
 @dataclass

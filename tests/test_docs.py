@@ -102,6 +102,7 @@ def blocks(page: str) -> dict[str, str]:
     return dict(re.findall(r"^```\w+ file=(\S+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
 
 
+@pytest.mark.slow
 def test_the_tutorials_plugin_runs_as_the_page_says(tmp_path: Path) -> None:
     page = text("plugins.md")
     files = blocks(page)

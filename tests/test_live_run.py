@@ -18,6 +18,8 @@ from tests.plugins.test_screen import Screen, until
 
 WINDOW_TITLE = "The game"
 
+pytestmark = pytest.mark.slow  # a live run, on a display of its own
+
 
 @pytest.fixture
 def screen(display: str) -> Iterator[Screen]:

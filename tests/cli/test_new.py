@@ -10,6 +10,7 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("role", ROLES)
+@pytest.mark.slow
 def test_what_it_writes_is_listed_and_passes_its_own_tests(cli, tmp_path: Path, role: str) -> None:
     done = cli("new", "plugin", role, f"my-{role}")
     assert done.returncode == 0, done.stderr

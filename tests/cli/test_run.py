@@ -250,6 +250,7 @@ def test_convert_makes_a_bundle_that_a_profile_can_name(agent, small: Path) -> N
     assert agent("--profile", "mine.yaml").returncode == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_live_run_with_its_report(small: Path) -> None:
     (small / "loud.py").write_text(LOUD)
     profile(
@@ -283,6 +284,7 @@ def test_ctrl_c_ends_a_live_run_with_its_report(small: Path) -> None:
     assert json.loads((small / "r.json").read_text())["mode"] == "dry-run"
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_trial_of_engines_at_once(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "agent.py"), "--profile", "doom.yaml"]
     environment = {**os.environ, "RETICLE_CACHE": str(tmp_path / "cache")}
@@ -346,6 +348,7 @@ def test_a_plugin_that_raises_in_the_loop_ends_the_run_in_one_sentence_with_its_
     assert json.loads((small / "r.json").read_text())["ended"] == "an error"
 
 
+@pytest.mark.slow
 def test_the_report_is_written_although_nobody_reads_the_tables(small: Path) -> None:
     command = f"{sys.executable} {ROOT / 'agent.py'} --profile mine.yaml --report r.json | head -1"
     subprocess.run(["bash", "-c", command], cwd=small, check=True, capture_output=True, timeout=60)
@@ -372,6 +375,7 @@ def test_live_is_refused_where_there_is_nothing_to_move(agent, small: Path) -> N
     )
 
 
+@pytest.mark.slow
 def test_doom_imports_no_library_but_its_engines() -> None:
     code = (
         f"import sys; sys.argv = ['agent.py', '--profile', 'doom.yaml', '--duration', '0.2', *{FIXED!r}]\n"

@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli.console import LazyConsole
@@ -47,6 +47,7 @@ def test_optional_columns_go_first_and_then_rows_are_stacked(monkeypatch, capsys
     assert re.search(r"p99 ms +9999\.125", stacked)
 
 
+@settings(max_examples=30, deadline=None)
 @given(width=st.integers(30, 200), cell=st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=30))
 def test_every_cell_is_there_at_every_width(width: int, cell: str) -> None:
     import contextlib

@@ -38,6 +38,7 @@ def tiny(data: Path, tmp_path_factory) -> Path:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", LAYERS)
 def test_the_plan_of_yolov4_tiny(tiny: Path, precision: str) -> None:
     plan = read(tiny / f"{precision}.tensorrt-rtx.engine")

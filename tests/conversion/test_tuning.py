@@ -45,6 +45,7 @@ def test_every_method_is_tried_and_the_best_is_taken(material: Material, scheme:
     assert (best.method, best.bias_correction, best.keep) == (least.method, least.bias_correction, ())
 
 
+@pytest.mark.slow
 def test_sensitive_layers_go_back_to_float_until_it_is_good_enough(material: Material) -> None:
     rows = []
     score = nearness(material)

@@ -20,6 +20,7 @@ def files(tmp_path: Path) -> ModelFiles:
     return find(str(make_bundle(ModelFiles(cfg, weights, NAMES), tmp_path / "small")))
 
 
+@pytest.mark.slow
 def test_an_engine_that_fails_is_passed_over_with_its_reason(files: ModelFiles) -> None:
     wanted = [("openvino", "fp32"), ("openvino:npu", "fp32"), ("openvino", "int8"), ("onnx:cpu", "fp32")]
     done = []
@@ -36,6 +37,7 @@ def test_an_engine_that_fails_is_passed_over_with_its_reason(files: ModelFiles) 
     assert choice.fastest(trials) in (good, onnx)
 
 
+@pytest.mark.slow
 def test_an_engine_that_computes_something_else_is_passed_over(files: ModelFiles, monkeypatch) -> None:
     monkeypatch.setitem(choice.TOLERANCE, "fp32", 1e-12)
     (trial,) = choice.attempt(files, None, [("onnx:cpu", "fp32")], lambda: None)
@@ -43,6 +45,7 @@ def test_an_engine_that_computes_something_else_is_passed_over(files: ModelFiles
     assert "disagrees with the FP32 reference" in trial.reason
 
 
+@pytest.mark.slow
 def test_the_choice_is_remembered_until_the_model_changes(files: ModelFiles, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("RETICLE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(choice, "candidates", lambda files: [("openvino", "fp32"), ("onnx:cpu", "fp32")])

@@ -44,6 +44,7 @@ def installed(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
+@pytest.mark.slow
 def test_every_layer_computes_what_darknet_means(engine: str, tmp_path: Path) -> None:
     installed(engine)
     from tests.networks import small_files
@@ -58,6 +59,7 @@ def test_every_layer_computes_what_darknet_means(engine: str, tmp_path: Path) ->
         np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_engines_agree_on_real_weights(data: Path, tmp_path: Path) -> None:
     installed("tensorflow")
     cfg, weights = data / "cfg" / "yolov4-tiny.cfg", data / "weights" / "yolov4-tiny.weights"
@@ -89,6 +91,7 @@ def test_padding_of_convolutions(pad: str, size: int, stride: int) -> None:
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_survive_keras_bit_exact(data: Path) -> None:
     from engine.keras_network import build, unload
 
@@ -188,6 +191,7 @@ def differences(*arguments: object) -> dict[str, float]:
     return {name: float(value) for name, value in lines}
 
 
+@pytest.mark.slow
 def test_our_onnx_computes_what_keras_does_on_every_kind_of_cfg(data: Path) -> None:
     installed("tensorflow")
     # The larger cfgs have the same layers, and take a minute: benchmarks.compare_with_opencv has them all.
@@ -197,6 +201,7 @@ def test_our_onnx_computes_what_keras_does_on_every_kind_of_cfg(data: Path) -> N
     assert max(found.values()) < 1e-4, found
 
 
+@pytest.mark.slow
 def test_our_onnx_computes_what_kerass_own_exporter_writes(data: Path, tmp_path: Path) -> None:
     installed("tensorflow")
     pytest.importorskip("tf2onnx", reason="tf2onnx is not installed (the group dev)")

@@ -64,6 +64,7 @@ def test_the_tutorials_protocol() -> None:
     assert classes.tolist() == [3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "expected"), [("yolov4-tiny", 43.6), ("yolov3-tiny", 41.9)])
 def test_accuracy_on_real_pictures_is_the_published_one(data: Path, name: str, expected: float) -> None:
     model, names = load(ModelFiles(data / "cfg" / f"{name}.cfg", data / "weights" / f"{name}.weights"), (416, 416))

@@ -84,6 +84,7 @@ def test_without_live_it_moves_nothing_and_the_player_falls(agent, tmp_path: Pat
     assert list(tmp_path.glob(".v.mp4*")) == []
 
 
+@pytest.mark.slow
 def test_a_terminated_run_leaves_neither_game_nor_server(tmp_path: Path) -> None:
     before = games()
     command = [sys.executable, str(ROOT / "agent.py"), "demo-window", "--live", "--xvfb", *FIXED, "--episodes", "5"]
@@ -94,6 +95,7 @@ def test_a_terminated_run_leaves_neither_game_nor_server(tmp_path: Path) -> None
     assert until(lambda: games() <= before, 20)
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_neither_game_nor_server(tmp_path: Path) -> None:
     before = games()
     command = [sys.executable, str(ROOT / "agent.py"), "demo-window", "--live", "--xvfb", *FIXED, "--episodes", "5"]

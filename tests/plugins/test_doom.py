@@ -89,6 +89,7 @@ def test_the_frames_end_after_the_episodes_and_each_has_its_seed() -> None:
     assert all(set(e.scores) == {measure.name for measure in doom.measures} for e in doom.episodes)
 
 
+@pytest.mark.slow
 def test_an_action_given_from_another_thread_is_never_lost() -> None:
     """Live, the loop gives actions while the capture's thread takes them: each is taken once, or replaced."""
     doom = DoomCapture(Settings(), context(seed=1))
@@ -180,6 +181,7 @@ def test_nothing_is_left_in_the_working_folder(tmp_path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.slow
 def test_a_signal_ends_the_game_and_its_process(tmp_path, number: int) -> None:
     report = tmp_path / "r.json"
     agent = subprocess.Popen(

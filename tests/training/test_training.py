@@ -52,6 +52,8 @@ iou_normalizer=0.5
 """
 OPTIONS = ("--cfg", "net.cfg", "--epochs", "6", "--batch", "8", "--rate", "0.01", "--mosaic", "0")
 
+pytestmark = pytest.mark.slow  # networks are trained
+
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
