@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from agent.context import Context
-from agent.types import Action, Detections, Frame
+from agent.types import Detections, Frame
+from reticle.testing import FakeActuation, FakeDetector, detections
+
+__all__ = ["Finder", "Hand", "context", "detections", "frame"]
 
 
 def context(**changes: object) -> Context:
@@ -19,15 +22,6 @@ def frame(index: int = 0, width: int = 64, height: int = 48, **changes: object) 
     now = time.perf_counter_ns()
     pixels = np.full((height, width, 3), index % 256, np.uint8)
     return Frame(pixels, index, now, now, **changes)
-
-
-def detections(*boxes: tuple[float, float, float, float], classes: list[int] | None = None) -> Detections:
-    n = len(boxes)
-    return Detections(
-        np.array(boxes, np.float32).reshape(n, 4),
-        np.linspace(0.9, 0.5, n, dtype=np.float32),
-        np.array(classes if classes is not None else [0] * n, np.int32),
-    )
 
 
 class Frames:
@@ -47,10 +41,8 @@ class Frames:
         return frame(self.given - 1)
 
 
-class Finder:
+class Finder(FakeDetector):
     """Finds one box that wanders with the frame's index; may be slow on some frames."""
-
-    names = ("thing",)
 
     def __init__(self, delay_s: float = 0.0) -> None:
         self.delay_s = delay_s
@@ -60,24 +52,16 @@ class Finder:
         self.seen.append(frame.index)
         if self.delay_s:
             time.sleep(self.delay_s)
-        x = frame.index % 40
-        return detections((x, 10, x + 10, 20))
+        return super().detect(frame)
 
 
-class Hand:
-    """Remembers what it was told, and which buttons are down."""
+class Hand(FakeActuation):
+    """Remembers what it was told, which buttons are down, and tells a waiting thread of a release."""
 
     def __init__(self) -> None:
-        self.actions: list[Action] = []
-        self.down = 0
-        self.releases = 0
+        super().__init__()
         self.released = threading.Event()
 
-    def apply(self, action: Action) -> None:
-        self.actions.append(action)
-        self.down = action.buttons
-
     def release(self) -> None:
-        self.down = 0
-        self.releases += 1
+        super().release()
         self.released.set()
