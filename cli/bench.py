@@ -102,7 +102,8 @@ def _accuracy(truth: list[Any], classes: tuple[str, ...]) -> Any:
     from evaluation.accuracy import CONFIDENCE, measure, predictions
 
     def accuracy(job: Job) -> float:
-        with Worker(replace(job, confidence=CONFIDENCE)) as worker:
+        # What `evaluate` measures: the pictures prepared as for every other engine.
+        with Worker(replace(job, confidence=CONFIDENCE, where="host")) as worker:
             return measure(predictions(worker.rows, truth, lambda: None), truth, classes).ap50
 
     return accuracy

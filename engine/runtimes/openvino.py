@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -62,16 +63,29 @@ def half_precision(core: Any, device: str) -> str:
     return next((hint for capability, hint in HALF_PRECISIONS if capability in capabilities), "f32")
 
 
+@functools.cache
+def saturates() -> bool:
+    """Return whether this CPU's INT8 sums are cut, as found by a convolution that would show it: a few milliseconds."""
+    from engine.onnx_int8 import SATURATING, saturation_probe
+
+    probe = OpenVinoEngine(saturation_probe(), precision="int8")
+    probe.input[...] = 255
+    return not np.allclose(probe.infer()[0], SATURATING, rtol=1e-3)
+
+
 def _load(model: Model, precision: Precision, stages: GraphStages, device: str) -> OpenVinoEngine:
     """Compile the model's graph.
 
     At `fp16` a CPU without that computes in bfloat16, or in float32 where it lacks both: `description` says which. At
-    `int8` what is not quantised is float32.
+    `int8` what is not quantised is float32, and weights have 7 bits on a CPU whose INT8 sums saturate.
     """
     from engine.graphs import graph, with_stages
+    from engine.onnx_int8 import narrow_weights
 
     # Half precision is OpenVINO's own affair: it is told of by a hint, and reads the float32 graph.
     proto = graph(model, "int8" if precision == "int8" else "fp32")
+    if precision == "int8" and device in ("openvino", "cpu") and saturates():
+        proto = narrow_weights(proto)
     return OpenVinoEngine(with_stages(proto, model, stages), device, precision)
 
 

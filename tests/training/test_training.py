@@ -137,7 +137,7 @@ def test_bad_input_is_one_sentence(agent, data: Path) -> None:
         (("--size", "100"), "--size is 100; a side is a multiple of 32 pixels, 4096 at the most"),
         (("--size", ""), '--size is ""; give a side such as 416, or WIDTHxHEIGHT'),
         (("--anchors", "some"), "choose one of: cfg, auto"),
-        (("--convert", "int4"), "choose fp32, fp16, int8"),
+        (("--convert", "int4"), "choose one of: fp32, fp16, int8"),
         (("--from", "nothing"), "there is no bundle models/nothing"),
     ]
     for more, says in cases:
