@@ -38,6 +38,8 @@ class Context:
     """Whether what is sent moves what the capture shows: not in a dry run."""
     absolute: bool = False
     """Whether the actuation goes to points on the screen (`Action.point`) rather than by counts."""
+    watchdog_ms: float = 500.0
+    """How long a live loop may be silent before its buttons are let go."""
     calibration: Calibration = field(default_factory=Calibration)
     """What is measured of the game and the mouse."""
     history: CommandHistory = field(default_factory=CommandHistory)

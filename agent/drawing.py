@@ -35,7 +35,7 @@ class Canvas:
     def drawn(self, event: FrameEvent) -> NDArray[np.uint8]:
         """Return a frame's picture, uint8 (height, width, 3) BGR; call it for the frames that are shown, in order."""
         assert event.pixels is not None
-        picture = np.ascontiguousarray(event.pixels[:, :, :3])
+        picture = event.pixels[:, :, :3].copy()
         draw_detections(picture, event.detections, self._names)
         draw_aim(picture, event.target, self._crosshair)
         self._latencies.append((event.frame.acted_ns - event.frame.grab_ns) / 1e6)

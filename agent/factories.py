@@ -197,6 +197,7 @@ class GuardFactory(Factory):
 
     :param arm_key: for one that holds the arm key: called with its settings, returns the key's name.
     :param panics: it listens for the panic key.
+    :param max_age_ms: for one that vetoes old frames: called with its settings, returns the age, milliseconds.
     :param watches_desktop: it looks at the desktop, so it has no part in a run on recorded frames.
     :param live_only: it is left out of a run that cannot move anything real.
     """
@@ -206,6 +207,7 @@ class GuardFactory(Factory):
 
     arm_key: Callable[[Any], str] | None = None
     panics: bool = False
+    max_age_ms: Callable[[Any], float] | None = None
     watches_desktop: bool = False
     live_only: bool = False
 

@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from agent.roles import Actuation, Guard
+from agent.roles import Actuation, Guard, WatchedActuation
 from agent.types import Action, Frame
 from core.errors import summary
 
 PANIC = "panic"
 WATCHDOG = "watchdog"
+HUNG = "the loop hung since this frame was grabbed"
 
 
 class StopFlag:
@@ -39,9 +40,16 @@ class Interlock:
     :param actuation: the only reference to it that the run has.
     :param stop: set by a panic.
     :param clock: nanoseconds; the loop's.
+    :param limit_ms: an action that comes later than this after the loop's last beat is void; None means any may pass.
     """
 
-    def __init__(self, actuation: Actuation, stop: StopFlag, clock: Callable[[], int] = time.perf_counter_ns) -> None:
+    def __init__(
+        self,
+        actuation: Actuation,
+        stop: StopFlag,
+        clock: Callable[[], int] = time.perf_counter_ns,
+        limit_ms: float | None = None,
+    ) -> None:
         self._clock = clock
         self.__actuation = actuation
         self._guards: tuple[tuple[str, Guard], ...] = ()
@@ -49,6 +57,8 @@ class Interlock:
         self._lock = threading.Lock()
         self._disarmed = False
         self._void_before_ns = 0
+        self._limit_ns = None if limit_ms is None else int(limit_ms * 1e6)
+        self._lifeline = actuation.lifeline if isinstance(actuation, WatchedActuation) else None
         self._held = 0
         self.beat_ns = clock()
         self.actions = 0
@@ -56,6 +66,12 @@ class Interlock:
         self.vetoes: dict[str, int] = {}
         self.reasons: dict[tuple[str, str], int] = {}
         self.last_veto: tuple[str, str] | None = None
+
+    def beat(self, now_ns: int) -> None:
+        """Take note that the loop goes on."""
+        self.beat_ns = now_ns
+        if self._lifeline is not None:
+            self._lifeline.beat(now_ns)
 
     def guarded_by(self, guards: Sequence[tuple[str, Guard]]) -> None:
         """Set the guards, as (name, guard), asked in this order; the first veto counts."""
@@ -132,7 +148,11 @@ class Interlock:
         if self._disarmed:
             return PANIC, "disarmed"
         if frame.grab_ns < self._void_before_ns:
-            return WATCHDOG, "the loop hung since this frame was grabbed"
+            return WATCHDOG, HUNG
+        if self._limit_ns is not None and self._clock() - self.beat_ns > self._limit_ns:
+            return WATCHDOG, HUNG
+        if self._lifeline is not None and frame.grab_ns < (void_ns := self._lifeline.void_before_ns()):
+            return WATCHDOG, HUNG if void_ns <= self._clock() else "the lifeline is gone and is being started again"
         return None
 
     def _veto(self, action: Action, frame: Frame) -> tuple[str, str] | None:

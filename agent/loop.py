@@ -130,7 +130,7 @@ def _live(
             elif slot.ended:
                 stop.set(END_OF_FRAMES)
             else:
-                roles.interlock.beat_ns = now = roles.clock()
+                roles.interlock.beat(now := roles.clock())
                 if now - seen_ns > patience_ns:  # what was decided on the last picture no longer holds
                     roles.interlock.idle()
     finally:
@@ -150,7 +150,8 @@ def _step(roles: ActiveRoles, frame: Frame, statistics: RunStatistics) -> None:
     role, method = "capture", "grab"  # where an exception comes from, for its sentence
     try:
         border.frame(frame)
-        interlock.beat_ns = frame.taken_ns = now()
+        frame.taken_ns = now()
+        interlock.beat(frame.taken_ns)
         role, method = "detector", "detect"
         if frame.episode != roles._episode:
             roles.begin(frame.episode)
@@ -179,6 +180,9 @@ def _step(roles: ActiveRoles, frame: Frame, statistics: RunStatistics) -> None:
     statistics.count(frame, detections, target, action, submitted)
     observers = roles.observers
     if observers.active:
-        pixels = frame.pixels.copy() if observers.wants_pixels else None
+        pixels = None
+        if observers.wants_pixels:
+            pixels = frame.pixels.copy()
+            pixels.flags.writeable = False  # every observer gets the same
         veto = interlock.last_veto
         observers.send(FrameEvent(frame, detections, target, action, outcome.sent, outcome.moved, veto, pixels))

@@ -11,6 +11,9 @@ from agent.profile import Choice, LoadedProfile, choose
 from agent.roles import Roles
 from core.errors import UserError
 
+OLDEST_MS = 500.0
+"""The oldest frame that a live run on the desktop may act on."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -146,13 +149,28 @@ def _actuation(loaded: LoadedProfile, options: Options) -> tuple[Choice, bool]:
         raise UserError(f"{loaded.path}: --live needs `mode: live`, and the profile says `mode: lock-step`")
     guards = [choice.factory for choice in loaded.roles.guards]
     if not (any(g.arm_key is not None for g in guards) and any(g.panics for g in guards)):
-        offers = loaded.catalogue.offers["guard"].values()
-        both = [o.factory.name for o in offers if o.factory.arm_key is not None and o.factory.panics]
+        both = [o.factory.name for o in _guards_offered(loaded) if o.factory.arm_key is not None and o.factory.panics]
         raise UserError(
             f"{loaded.path}: --live needs an arm key and a panic key; add a guard that has them, "
             f"such as: - plugin: {(both or ['one of your own'])[0]}"
         )
+    ages = [
+        choice.factory.max_age_ms(choice.settings)
+        for choice in loaded.roles.guards
+        if choice.factory.max_age_ms is not None
+    ]
+    if not ages or min(ages) > OLDEST_MS:
+        offered = [o.factory.name for o in _guards_offered(loaded) if o.factory.max_age_ms is not None]
+        raise UserError(
+            f"{loaded.path}: --live needs a guard that vetoes frames older than {OLDEST_MS:g} ms at the most, such as: "
+            f"- plugin: {(offered or ['one of your own'])[0]}"
+        )
     return chosen, True
+
+
+def _guards_offered(loaded: LoadedProfile) -> Any:
+    """Return the guards that are installed."""
+    return loaded.catalogue.offers["guard"].values()
 
 
 def arm_key(loaded: LoadedProfile) -> str | None:

@@ -147,6 +147,23 @@ class Actuation(Protocol):
         """
 
 
+class Lifeline(Protocol):
+    """A process of an actuation's own that lets buttons go when the loop is silent, whatever the agent does."""
+
+    def beat(self, now_ns: int) -> None:
+        """Take note that the loop goes on; called in the loop, once a frame and while it waits for one."""
+
+    def void_before_ns(self) -> int:
+        """Return the time before which frames are void, since the process let go; one far ahead while it is gone."""
+
+
+@runtime_checkable
+class WatchedActuation(Actuation, Protocol):
+    """An actuation that a lifeline watches over; one that reaches the desktop should be."""
+
+    lifeline: Lifeline
+
+
 class Observer(Protocol):
     """Sees everything, after the fact, on a thread of its own."""
 

@@ -162,6 +162,7 @@ def _context(loaded: LoadedProfile, options: Options, plan: Plan, stop: StopFlag
         episodes=options.episodes or profile.episodes,
         moves=plan.moves,
         absolute=plan.absolute,
+        watchdog_ms=profile.safety.watchdog_ms,
         calibration=calibration,
         history=history,
         view=View(history, calibration.focal_px if calibration.calibrated and not plan.absolute else None),
@@ -177,7 +178,8 @@ def _create_roles(stack: ExitStack, plan: Plan, context: Context, stop: StopFlag
     context = replace(context, names=check_names(_label(roles.detector), detector.names))
     selection = _create(stack, roles.selection, context)
     controller = _create(stack, roles.controller, context)
-    interlock = Interlock(_create(stack, roles.actuation, context), stop)
+    limit_ms = context.watchdog_ms if context.live else None
+    interlock = Interlock(_create(stack, roles.actuation, context), stop, limit_ms=limit_ms)
     stack.callback(interlock.disarm)
     context = replace(context, panic=interlock.panic)
     interlock.guarded_by([(choice.name, _create(stack, choice, context)) for choice in roles.guards])

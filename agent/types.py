@@ -31,7 +31,8 @@ class Frame:
     """One picture of the region, and when each stage of its way through the loop ended.
 
     `pixels` is uint8, (height, width, 3) in BGR or (height, width, 4) in BGRA, as the capture got it.
-    It may be a view of a buffer that the capture reuses: whoever keeps pixels past the frame copies them.
+    It is read-only, since detectors, observers and the recording all see the same, and may be a view of a buffer that
+    the capture reuses: whoever changes pixels, or keeps them past the frame, copies them.
     """
 
     pixels: NDArray[np.uint8]
@@ -57,6 +58,9 @@ class Frame:
 
     def __post_init__(self) -> None:
         self.at_ns = self.at_ns or self.grab_ns
+        if isinstance(self.pixels, np.ndarray):  # what is none is refused at the border
+            self.pixels = self.pixels.view()  # the capture may go on writing into its own
+            self.pixels.flags.writeable = False
 
     @property
     def width(self) -> int:
@@ -183,9 +187,9 @@ class Episode:
 class FrameEvent:
     """What happened to one frame, as observers get it, after the fact.
 
-    `pixels` is a copy of the frame's picture where an observer asked for it, else None. `sent` says whether the action
-    was carried out, `moved` whether what the capture shows moves by it (see `Outcome`); `veto` is the guard's name and
-    reason where one held it back.
+    `pixels` is a read-only copy of the frame's picture where an observer asked for it, else None. `sent` says whether
+    the action was carried out, `moved` whether what the capture shows moves by it (see `Outcome`); `veto` is the
+    guard's name and reason where one held it back.
     """
 
     frame: Frame

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,14 @@ def play_on(address: str, trials: Sequence[Trial], done: Callable[[], None]) -> 
     :raises UserError: Ray is not installed, the cluster cannot be reached, or an episode cannot be played.
     """
     check(address, trials)
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves the user's machines unasked
     # Started by uv, Ray would have uv make an environment anew for every worker.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_RUNTIME_ENV_IGNORE_GITIGNORE", "1")  # models that git does not keep travel too
-    if address != LOCAL:
+    if address == LOCAL:
+        # Ray's switch for systems where it is for one machine: it stays on the loopback, and does not look for its own
+        # address by the way to a name server of Google's.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    else:
         _reach(address)
         if os.environ.get("RAY_AUTH_TOKEN") or TOKEN.is_file():  # `ray start` asks for it, `ray.init` does not give it
             os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -41,7 +45,8 @@ def play_on(address: str, trials: Sequence[Trial], done: Callable[[], None]) -> 
     options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address == LOCAL:
-            ray.init(num_cpus=os.cpu_count(), **options)
+            with _no_way_out():
+                ray.init(num_cpus=os.cpu_count(), **options)
         else:
             ray.init(address=address, runtime_env={"working_dir": str(ROOT), "excludes": NOT_SENT}, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -50,6 +55,32 @@ def play_on(address: str, trials: Sequence[Trial], done: Callable[[], None]) -> 
         return _played(ray, trials if address == LOCAL else [_portable(trial) for trial in trials], done)
     finally:
         ray.shutdown()
+
+
+NOWHERE = "http://127.0.0.1:9"
+"""The discard port, on which nothing answers."""
+
+
+@contextlib.contextmanager
+def _no_way_out() -> Iterator[None]:
+    """Let the processes that are started here reach no web server.
+
+    Ray's, even where its usage statistics are off, ask clouds' metadata services which one they are in, and report that
+    the statistics are off.
+    """
+    settings = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), NOWHERE)
+    settings |= {"no_proxy": "127.0.0.1,localhost", "NO_PROXY": "127.0.0.1,localhost"}
+    settings["RAY_USAGE_STATS_REPORT_URL"] = NOWHERE
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _reach(address: str) -> None:

@@ -62,6 +62,9 @@ def display(_xvfb: str) -> Iterator[str]:
     os.environ.pop("DISPLAY", None)
 
 
+RUN_MARK = "RETICLE_TEST_RUN"
+"""In the environment of what a test starts, with its folder: by this it knows its own processes among all others."""
+
 FIXED = ("--set", "detector.engine=openvino", "--set", "detector.precision=int8")
 """For tests of what comes after `engine: auto`, which takes a while to try what is installed."""
 
@@ -91,7 +94,7 @@ def agent(tmp_path: Path):
         return subprocess.run(
             [sys.executable, str(ROOT / "agent.py"), *map(str, arguments)],
             cwd=tmp_path,
-            env={**os.environ, "COLUMNS": "200", **(env or {})},
+            env={**os.environ, "COLUMNS": "200", RUN_MARK: str(tmp_path), **(env or {})},
             capture_output=True,
             text=True,
             timeout=timeout,

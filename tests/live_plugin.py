@@ -3,6 +3,7 @@
 `fault` makes it break in its own ways after `frames` frames; each frame is said on standard error.
 """
 
+import ctypes
 import sys
 import time
 
@@ -15,7 +16,7 @@ BLUE = (0xCC, 0x66, 0x33)
 
 
 class Settings(PluginSettings):
-    fault: str = Field("", description="raise, hang, or none.")
+    fault: str = Field("", description="raise, hang, hold (the interpreter's lock), crash, slow (once), or none.")
     frames: int = Field(30, description="When.")
 
 
@@ -34,6 +35,14 @@ class BlueDetector:
             if self.settings.fault == "hang":
                 print("hanging", file=sys.stderr, flush=True)
                 time.sleep(60)
+            if self.settings.fault == "hold":
+                print("hanging", file=sys.stderr, flush=True)
+                ctypes.PyDLL(None).sleep(60)  # unlike CDLL, it keeps the lock
+            if self.settings.fault == "crash":
+                ctypes.string_at(0)
+            if self.settings.fault == "slow":
+                time.sleep(5)
+                print("slept", file=sys.stderr, flush=True)
         rows, columns = np.nonzero(np.all(frame.pixels[:, :, :3] == BLUE, axis=2))
         if not len(rows):
             return Detections.empty()

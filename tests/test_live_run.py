@@ -9,10 +9,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
+from agent.plan import Options, make_plan
+from agent.profile import load_profile
 from agent.types import LEFT
+from core.errors import UserError
+from plugins.desktop.buttons import MouseClaim
 from tests.conftest import ROOT
 from tests.plugins.test_screen import Screen, until
 
@@ -45,7 +50,11 @@ class Run:
             "selection": {"plugin": "nearest"},
             "aim": {"plugin": "proportional", "gain": 0.5, "fire": "hold"},
             "actuation": {"plugin": "mouse"},
-            "guards": [{"plugin": "arm-key"}, {"plugin": "window-title", "title": WINDOW_TITLE}],
+            "guards": [
+                {"plugin": "arm-key"},
+                {"plugin": "staleness", "max_age_ms": 400},
+                {"plugin": "window-title", "title": WINDOW_TITLE},
+            ],
             "safety": {"watchdog_ms": 150},
             **changes,
         }
@@ -139,6 +148,113 @@ def test_an_agent_that_is_killed_leaves_no_button_down(screen: Screen, tmp_path:
     run.process.kill()
     assert run.end() == -signal.SIGKILL
     assert until(lambda: screen.buttons() == 0)
+
+
+@pytest.mark.parametrize("fault", ["hold", "crash"])
+def test_the_lifeline_lets_go_for_an_agent_that_cannot(screen: Screen, tmp_path: Path, fault: str) -> None:
+    run = Run(tmp_path, screen, detector={"plugin": "blue", "fault": fault, "frames": 600})
+    try:
+        assert fires(screen)
+        assert until(lambda: "hanging" in run.errors() or run.process.poll() is not None, 30)
+        assert until(lambda: screen.buttons() == 0, 1)
+    finally:
+        run.process.kill()
+        run.end()
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTSTP])
+def test_a_stopped_agent_leaves_no_button_down_and_acts_on_no_frame_of_before(
+    screen: Screen, tmp_path: Path, number: int
+) -> None:
+    run = Run(tmp_path, screen)
+    assert fires(screen)
+    run.process.send_signal(number)
+    assert until(lambda: screen.buttons() == 0, 1)
+    time.sleep(0.3)
+    assert screen.buttons() == 0
+    # What it would aim at is gone; a frame of before shows it still.
+    screen.key("Shift_L", press=False)
+    run.process.send_signal(signal.SIGCONT)
+    assert not until(lambda: screen.buttons() != 0, 0.5)
+    screen.key("Shift_L", press=True)
+    assert fires(screen)
+    run.process.terminate()
+    assert run.end() == 128 + signal.SIGTERM
+    assert until(lambda: screen.buttons() == 0)
+
+
+def lifeline_of(run: Run) -> psutil.Process:
+    (lifeline,) = [p for p in psutil.Process(run.process.pid).children() if "plugins.desktop.lifeline" in p.cmdline()]
+    return lifeline
+
+
+def test_a_lifeline_that_dies_lets_go_disarms_and_is_started_again(screen: Screen, tmp_path: Path) -> None:
+    run = Run(tmp_path, screen)
+    assert fires(screen)
+    first = lifeline_of(run)
+    first.kill()
+    assert until(lambda: screen.buttons() == 0, 1)
+    assert fires(screen)
+    assert lifeline_of(run).pid != first.pid
+    run.process.kill()
+    run.end()
+    assert until(lambda: screen.buttons() == 0, 1)
+
+
+def test_lifeline_killed_then_agent_killed(screen: Screen, tmp_path: Path) -> None:
+    run = Run(tmp_path, screen)
+    assert fires(screen)
+    lifeline_of(run).kill()
+    time.sleep(0.02)
+    run.process.kill()
+    run.end()
+    assert until(lambda: screen.buttons() == 0, 1)
+
+
+def test_a_detector_that_slept_acts_on_nothing(screen: Screen, tmp_path: Path) -> None:
+    run = Run(tmp_path, screen, detector={"plugin": "blue", "fault": "slow", "frames": 600})
+    assert fires(screen)
+    assert until(lambda: screen.buttons() == 0, 30), "the lifeline lets go"
+    screen.key("Shift_L", press=False)
+    assert until(lambda: "slept" in run.errors(), 30)
+    assert not until(lambda: screen.buttons() != 0, 0.3)
+    run.process.terminate()
+    run.end()
+    vetoes = run.report()["vetoes"]
+    assert vetoes["watchdog"] + vetoes["arm-key"] + vetoes["staleness"] >= 1
+
+
+def test_two_agents_do_not_share_a_mouse(screen: Screen, tmp_path: Path) -> None:
+    run = Run(tmp_path, screen)
+    (tmp_path / "second").mkdir()
+    command = [sys.executable, str(ROOT / "agent.py"), "--profile", "../live.yaml", "--live"]
+    second = subprocess.run(
+        [*command, "--plugin", str(ROOT / "tests" / "live_plugin.py")],
+        cwd=tmp_path / "second",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert second.returncode == 2
+    assert "another agent has this mouse" in second.stderr
+    assert fires(screen)
+    run.process.kill()
+    run.end()
+    assert until(lambda: screen.buttons() == 0, 1)
+    claim = MouseClaim()  # it went with the agent that was killed
+    with pytest.raises(UserError, match="another agent has this mouse"):
+        MouseClaim()
+    claim.close()
+
+
+def test_live_needs_a_limit_on_the_age_of_frames(screen: Screen, tmp_path: Path) -> None:
+    guards = [{"plugin": "arm-key"}, {"plugin": "staleness", "max_age_ms": 501}]
+    for given in (guards, guards[:1]):
+        (tmp_path / "old.yaml").write_text(
+            yaml.safe_dump({**yaml.safe_load((ROOT / "profiles" / "doom-window.yaml").read_text()), "guards": given})
+        )
+        with pytest.raises(UserError, match=r"vetoes frames older than 500 ms at the most, such as: - plugin: stale"):
+            make_plan(load_profile(tmp_path / "old.yaml"), Options(live=True))
 
 
 def test_losing_the_focus_lets_go_and_is_counted(screen: Screen, tmp_path: Path) -> None:

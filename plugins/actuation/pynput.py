@@ -14,14 +14,14 @@ from agent.hookspecs import hookimpl
 from agent.types import LEFT, MIDDLE, RIGHT, Action
 from core.command import COMMAND
 from core.errors import UserError, summary
-from plugins.actuation.mouse import XTestMouse
-from plugins.desktop.lifeline import Lifeline
+from plugins.desktop.buttons import MouseClaim
+from plugins.desktop.lifeline import ButtonLifeline
 
 
 class PynputActuation:
     """Moves the pointer to `Action.point` and presses there.
 
-    :raises UserError: there is no display.
+    :raises UserError: there is no display, or another agent has its mouse.
     """
 
     def __init__(self, settings: NoSettings, context: Context) -> None:
@@ -44,7 +44,10 @@ class PynputActuation:
         self._buttons = {LEFT: mouse.Button.left, RIGHT: mouse.Button.right, MIDDLE: mouse.Button.middle}
         self._down = self._ever = 0
         self._letting_go = threading.Lock()
-        self._lifeline = Lifeline() if sys.platform.startswith("linux") else None
+        if sys.platform == "darwin":
+            raise UserError("the actuation pynput does not support macOS yet: nothing there would let a button go")
+        self._claim = MouseClaim()
+        self.lifeline = ButtonLifeline(context.watchdog_ms, self.release)
 
     def apply(self, action: Action) -> None:
         """Go to the point, then press and release what changed.
@@ -57,12 +60,12 @@ class PynputActuation:
             changed = action.buttons ^ self._down
             if changed:
                 self._ever |= action.buttons
-                self._ask(action.buttons | self._down)
+                self.lifeline.hold(action.buttons | self._down)
                 for mask, button in self._buttons.items():
                     if changed & mask:
                         (self._controller.press if action.buttons & mask else self._controller.release)(button)
                 self._down = action.buttons
-                self._ask(action.buttons)
+                self.lifeline.hold(action.buttons)
         except Exception as error:  # each window system has its own
             raise UserError(f"the display was lost while moving the pointer: {summary(error)}") from error
 
@@ -75,21 +78,16 @@ class PynputActuation:
                 if self._ever & mask:
                     self._spare.release(button)
             self._down = 0
-            self._ask(0)
+            self.lifeline.hold(0)
         except Exception:
             return
         finally:
             self._letting_go.release()
 
     def close(self) -> None:
-        """End the lifeline."""
-        if self._lifeline is not None:
-            self._lifeline.close()
-
-    def _ask(self, buttons: int) -> None:
-        numbers = [str(number) for mask, number in XTestMouse.NUMBERS.items() if buttons & mask]
-        if self._lifeline is not None:
-            self._lifeline.ask(" ".join(["release", *numbers]) if numbers else "")
+        """End the lifeline, and give the mouse back."""
+        self.lifeline.close()
+        self._claim.close()
 
 
 @hookimpl

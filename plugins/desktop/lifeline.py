@@ -1,75 +1,226 @@
-"""Cleaning up after an agent that was killed, which cannot do it itself.
+"""Cleaning up after an agent that cannot do it itself, by a small process of its own.
 
-A small process of its own holds the other end of a pipe. When the agent is gone, for whatever reason, the
-pipe ends, and the process does what the agent last asked for: let mouse buttons go, or end a game.
+It holds the other end of a pipe: when the agent is gone, for whatever reason, the pipe ends. It ends a game then
+(`GameLifeline`), or lets mouse buttons go (`ButtonLifeline`), and the latter also while the agent is there and does not
+beat: stopped (Ctrl-Z), its interpreter lock held, the machine suspended, the screen locked.
 """
 
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import IO, Any
+
+from core.errors import UserError
+
+BEAT, HELD, VOID = range(3)
+"""Fields of the memory that agent and lifeline share, int64 each: when the loop last showed that it goes on, the mask
+of the buttons that may be down, and the time before which frames are void since the lifeline let go. All three by
+`time.perf_counter_ns`, whose clock is the machine's."""
+SIZE = 3 * 8
+NEVER = 2**63 - 1
+START_S = 20.0
 
 
-class Lifeline:
-    """Runs this file as a script, and tells it what to do should the agent die."""
+class GameLifeline:
+    """Ends processes should the agent end without doing so.
 
-    def __init__(self) -> None:
-        # In a session of its own, so that a Ctrl-C in the terminal does not end it together with the agent.
-        self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, start_new_session=True, bufsize=0
-        )
+    :param pids: of what would be left.
+    """
 
-    def ask(self, duty: str) -> None:
-        """Replace what is to be done: `release 1 3` (X11 button numbers), `kill 4711`, or nothing."""
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):  # it was killed too; there is no one left to ask
-                self._process.stdin.write(f"{duty}\n".encode())
+    def __init__(self, pids: Iterable[int]) -> None:
+        self._process = _start(["kill", *map(str, pids)])
 
     def close(self) -> None:
         """End it with nothing to do."""
-        self.ask("")
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(2.0)
+        _dismiss(self._process)
 
 
-def main() -> None:
-    """Wait for the pipe to end, then do the last duty."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    duty: list[str] = []
-    for line in sys.stdin:
-        duty = line.split()
-    if duty[:1] == ["kill"]:
-        for process in duty[1:]:
-            shared = _shared_memory(process)
-            with contextlib.suppress(OSError):
-                os.kill(int(process), getattr(signal, "SIGKILL", signal.SIGTERM))
-            for path in shared:
-                path.unlink(missing_ok=True)
-    elif duty[:1] == ["release"]:
-        from Xlib import X, display
-        from Xlib.ext import xtest
+class ButtonLifeline:
+    """Lets mouse buttons go whenever the loop does not beat for a while, or the agent is gone.
 
-        with contextlib.suppress(Exception):  # the display went too, and its buttons with it
-            connection = display.Display()
-            for button in duty[1:]:
-                xtest.fake_input(connection, X.ButtonRelease, int(button))
-            connection.sync()
+    Should the lifeline itself end, `lost` is called at once, all frames are void, and it is started again.
+
+    :param limit_ms: how long the loop may be silent.
+    :param lost: called on a thread of the lifeline's.
+    :raises UserError: it cannot be started.
+    """
+
+    def __init__(self, limit_ms: float, lost: Callable[[], None]) -> None:
+        self._limit_ms = limit_ms
+        self._lost = lost
+        self._closing = False
+        self._file, self._memory = _shared_memory()
+        self._fields = memoryview(self._memory).cast("q")
+        self._fields[BEAT] = time.perf_counter_ns()
+        self._process = self._started()
+        self._ready = True
+        self._watcher = threading.Thread(target=self._watch, name="lifeline", daemon=True)
+        self._watcher.start()
+
+    def beat(self, now_ns: int) -> None:
+        """Show that the loop goes on."""
+        self._fields[BEAT] = now_ns
+
+    def hold(self, buttons: int) -> None:
+        """Say which buttons may be down from now on, as a mask; before pressing, and after letting go."""
+        self._fields[HELD] = buttons
+
+    def void_before_ns(self) -> int:
+        """Return the time before which frames are void; `NEVER` while there is no lifeline."""
+        return int(self._fields[VOID]) if self._ready else NEVER
+
+    def close(self) -> None:
+        """End it with nothing to do."""
+        self._closing = True
+        self._fields[HELD] = 0
+        _dismiss(self._process)
+        self._watcher.join(2.0)
+        if self._file is not None:
+            self._file.close()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        name, handles = ("-", []) if self._file is None else (str(self._file.fileno()), [self._file.fileno()])
+        process = _start(["release", name, repr(self._limit_ms), str(os.getpid())], handles, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        said = process.stdout.readline().decode().strip()
+        if said != "ready":
+            _dismiss(process)
+            raise UserError(f"the process that lets mouse buttons go cannot be started: {said or 'it ended at once'}")
+        return process
+
+    def _watch(self) -> None:
+        while True:
+            self._process.wait()
+            if self._closing:
+                return
+            self._ready = False
+            with contextlib.suppress(Exception):  # whatever it is, a new one is started
+                self._lost()
+            self._fields[VOID] = time.perf_counter_ns()
+            try:
+                self._process = self._started()
+            except (UserError, OSError):  # the display is gone, or nothing can be started: the hand stays disarmed
+                return
+            self._fields[VOID] = time.perf_counter_ns()
+            self._ready = True
 
 
-def _shared_memory(process: str) -> set[Path]:
+def _start(arguments: list[str], handles: Iterable[int] = (), **streams: Any) -> subprocess.Popen[bytes]:
+    # In a session of its own, so that a Ctrl-C in the terminal does not end it together with the agent.
+    group: dict[str, Any] = (
+        {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined,unused-ignore]
+        if sys.platform == "win32"
+        else {"start_new_session": True, "pass_fds": tuple(handles)}
+    )
+    command = [sys.executable, "-m", "plugins.desktop.lifeline", *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
+    return subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, env=environment, **streams, **group)
+
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def _dismiss(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(OSError):  # it was killed too
+        process.stdin.write(b"done")
+    process.stdin.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(2.0)
+
+
+def _shared_memory(name: str | None = None, owner: int | None = None) -> tuple[IO[bytes] | None, mmap.mmap]:
+    """Return memory that both processes see, and the file that holds it: none on Windows, where it has a name."""
+    if sys.platform == "win32":
+        return None, mmap.mmap(-1, SIZE, tagname=f"reticle-lifeline-{owner or os.getpid()}")
+    if name is not None:
+        return None, mmap.mmap(int(name), SIZE)
+    file = tempfile.TemporaryFile()  # noqa: SIM115 as long as the lifeline
+    file.truncate(SIZE)
+    return file, mmap.mmap(file.fileno(), SIZE)
+
+
+def main(arguments: list[str]) -> None:
+    """Be the lifeline: `kill PID...`, or `release MEMORY LIMIT_MS OWNER`."""
+    for name in ("SIGINT", "SIGTSTP", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    ended, words = threading.Event(), bytearray()
+
+    def listen() -> None:
+        while chunk := os.read(0, 64):
+            words.extend(chunk)
+        ended.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    if arguments[0] == "kill":
+        ended.wait()
+        if not words:
+            _kill(arguments[1:])
+        return
+    _guard_buttons(arguments, ended)
+
+
+def _guard_buttons(arguments: list[str], ended: threading.Event) -> None:
+    from plugins.desktop.buttons import Releaser
+
+    _, name, limit_ms, owner = arguments
+    _, memory = _shared_memory(name, int(owner))
+    fields = memoryview(memory).cast("q")
+    limit_ns = int(float(limit_ms) * 1e6)
+    try:
+        releaser = Releaser()
+    except UserError as error:
+        print(error, flush=True)
+        return
+    print("ready", flush=True)
+    suspended_ns = _suspended_ns()
+    while not ended.wait(limit_ns / 8e9):
+        held = fields[HELD]
+        asleep, suspended_ns = _suspended_ns() - suspended_ns > limit_ns, _suspended_ns()
+        now_ns = time.perf_counter_ns()
+        if held and (asleep or now_ns - fields[BEAT] > limit_ns or releaser.locked()):
+            fields[VOID] = now_ns
+            if not releaser.release(held):
+                return
+    if fields[HELD]:
+        releaser.release(fields[HELD])
+
+
+def _suspended_ns() -> int:
+    """Return how long the machine has been suspended; `perf_counter_ns` stands still meanwhile (Linux)."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+
+def _kill(pids: list[str]) -> None:
+    for pid in pids:
+        shared = _mapped_by(pid)
+        with contextlib.suppress(OSError):
+            os.kill(int(pid), getattr(signal, "SIGKILL", signal.SIGTERM))
+        for path in shared:
+            path.unlink(missing_ok=True)
+
+
+def _mapped_by(pid: str) -> set[Path]:
     """Return the files in shared memory that a process has mapped, and would leave behind (Linux)."""
     try:
-        lines = Path(f"/proc/{process}/maps").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
     except OSError:
         return set()
     return {Path(line.split(maxsplit=5)[5]) for line in lines if "/dev/shm/ViZDoom" in line}
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

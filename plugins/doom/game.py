@@ -19,7 +19,7 @@ from agent.context import Context
 from agent.factories import PluginSettings
 from agent.types import Detections, Episode, Measure
 from core.errors import UserError
-from plugins.desktop.lifeline import Lifeline
+from plugins.desktop.lifeline import GameLifeline
 
 TIC_RATE = 35
 """Doom's steps a second."""
@@ -112,9 +112,7 @@ def running(game: Any, settings: Settings, name: str) -> Iterator[None]:
         except vizdoom.ViZDoomUnexpectedExitException as error:
             window = "; a window needs a display" if settings.window else ""
             raise UserError(f"Doom ended while starting: {error}{window}") from error
-        lifeline = Lifeline()
-        lifeline.ask("kill " + " ".join(str(process.pid) for process in _engine(children)))
-        stack.callback(lifeline.close)
+        stack.callback(GameLifeline([process.pid for process in _engine(children)]).close)
         yield
 
 

@@ -33,4 +33,10 @@ class StalenessGuard:
 @hookimpl
 def reticle_guard() -> GuardFactory:
     """Offer `staleness`."""
-    return GuardFactory("staleness", StalenessGuard, Settings, "no action on a frame that is too old")
+    return GuardFactory(
+        "staleness",
+        StalenessGuard,
+        Settings,
+        "no action on a frame that is too old",
+        max_age_ms=lambda settings: settings.max_age_ms,
+    )

@@ -1,5 +1,6 @@
 """The window path from end to end: the game in its window on an X server, the screen, the detector, the real mouse."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.conftest import FIXED, ROOT, missing
+from tests.conftest import FIXED, ROOT, RUN_MARK, missing
 from tests.plugins.test_screen import until
 
 
@@ -23,10 +24,15 @@ def _an_x_server() -> None:
         missing("Xvfb is not installed (Debian's package xvfb)")
 
 
-def games() -> set[int]:
-    """The games' engines and X servers that run now."""
-    names = ("vizdoom", "Xvfb")
-    return {p.pid for p in psutil.process_iter(["name"]) if (p.info["name"] or "").startswith(names)}
+def games(folder: Path) -> set[int]:
+    """The games' engines and X servers that a test in `folder` started, by the mark in their environment."""
+    found = set()
+    for process in psutil.process_iter(["name"]):
+        if (process.info["name"] or "").startswith(("vizdoom", "Xvfb")):
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get(RUN_MARK) == str(folder):
+                    found.add(process.pid)
+    return found
 
 
 def profile(folder: Path, **changes: object) -> Path:
@@ -39,7 +45,6 @@ def profile(folder: Path, **changes: object) -> Path:
 
 
 def test_it_plays_the_game_in_its_window(agent, tmp_path: Path) -> None:
-    before = games()
     done = agent(
         "demo-window",
         "--live",
@@ -61,7 +66,7 @@ def test_it_plays_the_game_in_its_window(agent, tmp_path: Path) -> None:
     (episode,) = report["episodes"]
     assert episode["kills"] >= 12, "the trained detector gets some 24, a hand that moves by chance 2"
     assert report["kills"]["mean"] == episode["kills"]
-    assert until(lambda: games() <= before)
+    assert until(lambda: not games(tmp_path))
     assert report["observer_drops"] == 0
     for i in range(3):
         again = agent("--profile", "doom-window.yaml", *FIXED, "--footage", "rec", "--report", f"again{i}.json")
@@ -86,24 +91,26 @@ def test_without_live_it_moves_nothing_and_the_player_falls(agent, tmp_path: Pat
 
 @pytest.mark.slow
 def test_a_terminated_run_leaves_neither_game_nor_server(tmp_path: Path) -> None:
-    before = games()
     command = [sys.executable, str(ROOT / "agent.py"), "demo-window", "--live", "--xvfb", *FIXED, "--episodes", "5"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    assert until(lambda: len(games() - before) >= 2, 60)
+    environment = {**os.environ, RUN_MARK: str(tmp_path)}
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=quiet, stderr=quiet)
+    assert until(lambda: len(games(tmp_path)) >= 2, 60)
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 128 + signal.SIGTERM
-    assert until(lambda: games() <= before, 20)
+    assert until(lambda: not games(tmp_path), 20)
 
 
 @pytest.mark.slow
 def test_a_killed_run_leaves_neither_game_nor_server(tmp_path: Path) -> None:
-    before = games()
     command = [sys.executable, str(ROOT / "agent.py"), "demo-window", "--live", "--xvfb", *FIXED, "--episodes", "5"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    assert until(lambda: len(games() - before) >= 2, 60)
+    environment = {**os.environ, RUN_MARK: str(tmp_path)}
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=quiet, stderr=quiet)
+    assert until(lambda: len(games(tmp_path)) >= 2, 60)
     process.kill()
     process.wait(10)
-    assert until(lambda: games() <= before, 20)
+    assert until(lambda: not games(tmp_path), 20)
 
 
 @pytest.mark.parametrize(("known", "most"), [({"fov_deg": 90}, 0.003), ({}, 0.01)])

@@ -199,7 +199,7 @@ def test_the_mouse_moves_by_exactly_the_counts_sent(screen: Screen) -> None:
 
 
 def test_the_mouse_presses_just_what_the_action_says(screen: Screen) -> None:
-    mouse = XTestMouse()
+    mouse = XTestMouse(60_000)
     for buttons in (LEFT, LEFT | RIGHT, RIGHT, MIDDLE, 0, LEFT):
         mouse.apply(Action(buttons=buttons))
         assert until(lambda: screen.buttons() == buttons)  # noqa: B023
@@ -210,7 +210,7 @@ def test_the_mouse_presses_just_what_the_action_says(screen: Screen) -> None:
 
 def test_a_release_beside_a_press_leaves_nothing_down(screen: Screen) -> None:
     """Press and release go out on two connections, between which X keeps no order."""
-    mouse = XTestMouse()
+    mouse = XTestMouse(60_000)
     interlock = Interlock(mouse, StopFlag())
     for _ in range(200):
         interlock.submit(Action(buttons=LEFT), frame())
@@ -234,6 +234,7 @@ def test_pynput_goes_to_the_point(screen: Screen) -> None:
     assert until(lambda: screen.pointer() == (321, 123) and screen.buttons() == LEFT)
     hand.release()
     assert until(lambda: screen.buttons() == 0)
+    hand.close()
 
 
 @contextlib.contextmanager
@@ -242,7 +243,7 @@ def armed(screen: Screen, key: str = "Shift_L", **settings: object):
     from plugins.guard.arm_key import ArmKeyGuard
     from plugins.guard.arm_key import Settings as ArmSettings
 
-    mouse, stop = XTestMouse(), StopFlag()
+    mouse, stop = XTestMouse(60_000), StopFlag()
     interlock = Interlock(mouse, stop)
     try:
         guard = ArmKeyGuard(ArmSettings(**settings), context(live=True, panic=interlock.panic))
@@ -368,7 +369,7 @@ def test_without_a_display_one_sentence_says_so(what: str) -> None:
 
 
 def test_idle_between_presses_lets_the_real_button_go(screen: Screen) -> None:
-    mouse = XTestMouse()
+    mouse = XTestMouse(60_000)
     interlock = Interlock(mouse, StopFlag())
     interlock.submit(Action(buttons=LEFT), frame())
     assert until(lambda: screen.buttons() == LEFT)

@@ -1,0 +1,172 @@
+"""Letting mouse buttons go, from whichever process, and the claim that one agent alone has the mouse."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any, ClassVar
+
+from agent.types import LEFT, MIDDLE, RIGHT
+from core.errors import UserError
+
+X11_NUMBERS = {LEFT: 1, MIDDLE: 2, RIGHT: 3}
+WINDOWS_DOWN_UP = {LEFT: (0x0002, 0x0004), RIGHT: (0x0008, 0x0010), MIDDLE: (0x0020, 0x0040)}
+"""Flags of SendInput."""
+
+CLAIM = "_RETICLE_MOUSE"
+TAKEN = "another agent has this mouse; end it first, since two would pull at one pointer"
+
+
+def x11_display(purpose: str) -> Any:
+    """Return a connection to the X11 display.
+
+    :param purpose: who needs it, for the sentence.
+    :raises UserError: there is none.
+    """
+    from Xlib import display, error
+
+    try:
+        return display.Display()
+    except (error.DisplayError, OSError) as problem:
+        raise UserError(
+            f"{purpose} needs an X11 display, and none can be reached ({problem}): start it in a desktop session, "
+            "with DISPLAY set, or under xvfb-run"
+        ) from problem
+
+
+class MouseClaim:
+    """Holds the mouse of a display, or of a Windows session, for one agent.
+
+    The window system keeps it, a selection of X11's or a mutex of Windows', so it goes with the process that has it.
+
+    :raises UserError: another agent has it, or there is no display.
+    """
+
+    def __init__(self) -> None:
+        self._held: Any = _windows_mutex() if sys.platform == "win32" else _x11_selection()
+
+    def close(self) -> None:
+        """Give it back."""
+        if sys.platform == "win32":
+            import ctypes
+
+            ctypes.windll.kernel32.CloseHandle(self._held)
+            return
+        with contextlib.suppress(Exception):  # the display went first
+            self._held.close()
+
+
+def _x11_selection() -> Any:
+    from Xlib import X
+
+    display = x11_display("the mouse")
+    atom = display.intern_atom(CLAIM)
+    display.grab_server()  # between asking and taking nobody else may
+    try:
+        if display.get_selection_owner(atom) != X.NONE:
+            raise UserError(f"{display.get_display_name()}: {TAKEN}")
+        window = display.screen().root.create_window(0, 0, 1, 1, 0, X.CopyFromParent, X.InputOnly)
+        window.set_selection_owner(atom, X.CurrentTime)
+    except UserError:
+        display.ungrab_server()
+        display.close()
+        raise
+    display.ungrab_server()
+    display.sync()
+    return display
+
+
+def _windows_mutex() -> Any:
+    import ctypes
+
+    kernel32 = ctypes.windll.kernel32  # type: ignore[attr-defined,unused-ignore]
+    handle = kernel32.CreateMutexW(None, False, f"Local\\{CLAIM}")
+    already_exists = 183
+    if kernel32.GetLastError() == already_exists:
+        kernel32.CloseHandle(handle)
+        raise UserError(TAKEN)
+    return handle
+
+
+class Releaser:
+    """Lets buttons go, on a connection of its own.
+
+    :raises UserError: there is no display.
+    """
+
+    def __init__(self) -> None:
+        self._windows = SendInput() if sys.platform == "win32" else None
+        self._display = None if self._windows else x11_display("the lifeline")
+        self._saver = self._display is not None and self._display.has_extension("MIT-SCREEN-SAVER")
+
+    def release(self, buttons: int) -> bool:
+        """Let the buttons of a mask go; return whether there still is a display."""
+        try:
+            if self._windows is not None:
+                for mask, (_, up) in WINDOWS_DOWN_UP.items():
+                    if buttons & mask:
+                        self._windows.event(0, 0, up)
+                return True
+            from Xlib import X
+            from Xlib.ext import xtest
+
+            display: Any = self._display
+            for mask, number in X11_NUMBERS.items():
+                if buttons & mask:
+                    xtest.fake_input(display, X.ButtonRelease, number)
+            display.sync()
+        except Exception:  # the display went, and its buttons with it
+            return False
+        return True
+
+    def locked(self) -> bool:
+        """Tell whether the screen saver is on (X11, where the server knows it)."""
+        if not self._saver:
+            return False
+        with contextlib.suppress(Exception):
+            display: Any = self._display
+            return bool(display.screen().root.screensaver_query_info().state == 1)
+        return False
+
+
+class SendInput:
+    """Windows' SendInput for the mouse. Raw input sees its relative motion."""
+
+    MOVE: ClassVar = 0x0001
+
+    def __init__(self) -> None:
+        import ctypes
+        from ctypes import wintypes
+
+        class MouseInput(ctypes.Structure):
+            _fields_ = (
+                ("dx", wintypes.LONG),
+                ("dy", wintypes.LONG),
+                ("mouseData", wintypes.DWORD),
+                ("dwFlags", wintypes.DWORD),
+                ("time", wintypes.DWORD),
+                ("dwExtraInfo", ctypes.c_size_t),
+            )
+
+        class Input(ctypes.Structure):
+            # The union in INPUT is as large as its largest member, which is MOUSEINPUT.
+            _fields_ = (("type", wintypes.DWORD), ("mi", MouseInput))
+
+        self._input = Input
+        self._size = ctypes.sizeof(Input)
+        self._byref = ctypes.byref
+        self._send = ctypes.windll.user32.SendInput  # type: ignore[attr-defined,unused-ignore]
+
+    def event(self, dx: int, dy: int, flags: int) -> None:
+        """Send one event.
+
+        :raises UserError: Windows refused the input, as it does for windows of higher integrity.
+        """
+        event = self._input()
+        event.type = 0  # INPUT_MOUSE
+        event.mi.dx, event.mi.dy, event.mi.dwFlags = dx, dy, flags
+        if self._send(1, self._byref(event), self._size) != 1:
+            raise UserError(
+                "Windows refused the mouse input; a game that runs as administrator takes it only from an agent "
+                "that does too"
+            )
