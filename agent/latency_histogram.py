@@ -13,6 +13,8 @@ PERCENTILES: Final = {"p50": 0.50, "p90": 0.90, "p99": 0.99, "p99_9": 0.999}
 
 _BITS = 4  # 2**4 = 16 linear steps an octave: half a step is 1/32 of the value
 
+BUCKETS: Final = (64 - _BITS + 1) << _BITS
+
 
 class Histogram:
     """Counts of durations in nanoseconds."""
@@ -20,7 +22,7 @@ class Histogram:
     __slots__ = ("_buckets", "count", "max_ns")
 
     def __init__(self) -> None:
-        self._buckets = [0] * ((64 - _BITS + 1) << _BITS)
+        self._buckets = [0] * BUCKETS
         self.count = 0
         self.max_ns = 0
 

@@ -40,7 +40,7 @@ def parse_overrides(texts: Sequence[str]) -> list[Override]:
             raise UserError(f'--set {text[:80]}: write it as "section.setting=value", such as aim.gain=0.5')
         try:
             found.append(Override(where, yaml.safe_load(value), text))
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, AttributeError, TypeError, RecursionError):
             raise UserError(f"--set {text[:80]}: the value is not valid YAML") from None
     return found
 

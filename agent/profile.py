@@ -25,6 +25,7 @@ from agent.roles import Role, Roles
 from core.command import COMMAND
 from core.errors import UserError
 from core.files import shipped
+from core.text import read_text
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -257,10 +258,7 @@ class Problem:
 
 
 def _read(path: Path) -> tuple[yaml.Node | None, Any, list[Problem]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: the profile cannot be read: {error}") from error
+    text = read_text(path, "the profile")
     try:
         loader = yaml.SafeLoader(text)
         try:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
+import numpy as np
+from pydantic import BaseModel, Field
 
 from agent.types import Frame, FrameEvent, Outcome
 from core.errors import UserError
+from core.text import parse_json, read_json, read_text, validated
 
 VERSION = 2
 """1, which is read too, told what was sent and moved something, and had no `moved`."""
@@ -27,6 +30,39 @@ COMPARED = (
     ("action", "action"),
 )
 """What two runs must have alike in each frame, in the order in which one follows from the other."""
+
+
+RECORDING = "the recording"
+
+Nanoseconds = Annotated[int, Field(ge=-(2**62), le=2**62)]
+Whole = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+Real = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class RecordingInfo(BaseModel):
+    """What recording.json must say to be replayed."""
+
+    version: int
+    frames: int = Field(ge=0)
+
+
+class RecordedFrame(BaseModel):
+    """One line of events.jsonl."""
+
+    frame: int = Field(ge=0, lt=2**62)
+    episode: Whole
+    origin: tuple[Whole, Whole]
+    at_ns: Nanoseconds
+    times_ns: tuple[
+        Nanoseconds, Nanoseconds, Nanoseconds, Nanoseconds, Nanoseconds, Nanoseconds, Nanoseconds, Nanoseconds
+    ]
+    boxes: list[tuple[Real, Real, Real, Real]]
+    confidence: list[Annotated[float, Field(ge=0, le=1)]]
+    classes: list[Annotated[int, Field(ge=0, lt=2**31)]]
+    target: tuple[Whole, Real, Real, Real, Real, Real, Real, Real] | None
+    action: tuple[Whole, Whole, Annotated[int, Field(ge=0, lt=8)], tuple[Whole, Whole] | None]
+    sent: bool
+    moved: bool | None = None
 
 
 def video_of(suffix: str) -> str:
@@ -71,8 +107,9 @@ def difference(one: Path, other: Path) -> tuple[int, str] | None:
     first, second = _lines(one), _lines(other)
     for a, b in zip(first, second, strict=False):
         for key, what in COMPARED:
-            if a[key] != b[key]:
-                return a["frame"], f"{what}: {_short(a[key])} and {_short(b[key])}"
+            mine, theirs = getattr(a, key), getattr(b, key)
+            if mine != theirs:
+                return a.frame, f"{what}: {_short(mine)} and {_short(theirs)}"
     if len(first) != len(second):
         return min(len(first), len(second)), f"one has {len(first)} frames, the other {len(second)}"
     return None
@@ -83,11 +120,18 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _lines(folder: Path) -> Sequence[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in (folder / EVENTS).read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: this is no recording, or it is damaged ({error})") from error
+def _lines(folder: Path) -> list[RecordedFrame]:
+    path = folder / EVENTS
+    rows = [
+        parse_json(line, f"{path}:{number}", RECORDING)
+        for number, line in enumerate(read_text(path, RECORDING).split("\n"), 1)
+        if line.strip()
+    ]
+    lines: list[RecordedFrame] = validated(list[RecordedFrame], rows, path, RECORDING)
+    for number, line in enumerate(lines, 1):
+        if not len(line.boxes) == len(line.confidence) == len(line.classes):
+            raise UserError(f"{path}:{number}: {RECORDING} is damaged: boxes, confidence and classes differ in number")
+    return lines
 
 
 def frames(folder: Path) -> Iterator[Frame]:
@@ -95,15 +139,15 @@ def frames(folder: Path) -> Iterator[Frame]:
 
     :raises UserError: the recording is incomplete or damaged.
     """
-    try:
-        info = json.loads((folder / INFO).read_text(encoding="utf-8"))
-        lines = _lines(folder)
-        video = next(path for path in sorted(folder.iterdir()) if path.stem == "frames")
-        complete = len(lines) == info["frames"]
-    except (OSError, ValueError, KeyError, StopIteration) as error:
-        raise UserError(f"{folder}: this recording is damaged ({type(error).__name__}: {error})") from error
-    if info.get("version") not in range(1, VERSION + 1):
-        raise UserError(f"{folder}: a recording of version {info.get('version')}, and this reads 1 to {VERSION}")
+    path = folder / INFO
+    info: RecordingInfo = validated(RecordingInfo, read_json(path, RECORDING), path, RECORDING)
+    if info.version not in range(1, VERSION + 1):
+        raise UserError(f"{folder}: a recording of version {info.version}, and this reads 1 to {VERSION}")
+    lines = _lines(folder)
+    video = next((file for file in sorted(folder.iterdir()) if file.stem == "frames"), None)
+    if video is None:
+        raise UserError(f"{folder}: {RECORDING} is damaged: it has no frames.* with its pictures")
+    complete = len(lines) == info.frames
     reader = cv2.VideoCapture(str(video))
     try:
         for line in lines:
@@ -111,18 +155,16 @@ def frames(folder: Path) -> Iterator[Frame]:
             if not read:
                 complete = False
                 break
-            grab_ns, grabbed_ns, *_ = line["times_ns"]
             yield Frame(
-                pixels,
-                line["frame"],
-                grab_ns,
-                grabbed_ns,
-                tuple(line["origin"]),
-                line["episode"],
-                line["at_ns"],
-                Outcome(line["sent"], line.get("moved", line["sent"])),
+                np.asarray(pixels, np.uint8),
+                line.frame,
+                *line.times_ns[:2],
+                line.origin,
+                line.episode,
+                line.at_ns,
+                Outcome(line.sent, line.sent if line.moved is None else line.moved),
             )
     finally:
         reader.release()
     if not complete:
-        raise UserError(f"{folder}: the recording breaks off before its {info['frames']} frames; it is damaged")
+        raise UserError(f"{folder}: the recording breaks off before its {info.frames} frames; it is damaged")

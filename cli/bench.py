@@ -76,8 +76,6 @@ def bench(
         raise UserError("give --images and --annotations, or neither")
     truth = read(annotations, images, classes) if images and annotations else None
     pixels = read_image(image or PICTURE)
-    if pixels is None:
-        raise UserError(f"{image or PICTURE}: this is no image or is damaged")
     accuracy = None if truth is None else _accuracy(truth, classes)
     with progress() as tell:
         result = benching.bench(files, wanted, wanted_sizes, pixels, frames, tell, accuracy)

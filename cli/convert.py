@@ -202,7 +202,7 @@ def _tuned(request: Request, given: Arguments, tell: Progress, tried: list[Any])
 
     from conversion.tuning import Tuning, executor
     from engine.darknet import read_cfg
-    from engine.models import class_names
+    from engine.models import names_of
     from evaluation.agreement import as_truth, score
     from evaluation.datasets import read
 
@@ -211,7 +211,7 @@ def _tuned(request: Request, given: Arguments, tell: Progress, tried: list[Any])
     network = read_cfg(request.files.cfg, request.files.size)
     annotated = None
     if given.images is not None and given.annotations is not None:
-        annotated = read(given.annotations, given.images, class_names(request.files, network))
+        annotated = read(given.annotations, given.images, names_of(request.files, network))
 
     def search(material: Any, scheme: Any) -> Any:
         engine = executor(material.model, "asymmetric")

@@ -61,7 +61,7 @@ def detect(
     factory = discover(plugin or []).first("detector", lambda f: f.runs_models, "runs models")
     choice = choose(factory, "detect", **{key: value for key, value in given.items() if value is not None})
     detector = create(choice, outside_a_run(Path.cwd()))
-    unreadable: list[Path] = []
+    unreadable: list[str] = []
     with progress() as tell:
         count = counter(tell, "detecting", len(files))
         rows = list(detect_images(detector, files, drawn, unreadable, count))
@@ -83,4 +83,4 @@ def detect(
     if drawn is not None and rows:
         announce("pictures", drawn)
     if unreadable:
-        raise UserError(f"these are no images or are damaged: {', '.join(map(str, unreadable))}; the others are done")
+        raise UserError("\n".join([*unreadable, "the other images are done"][: 1 if len(files) == 1 else None]))

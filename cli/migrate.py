@@ -18,14 +18,11 @@ def migrate(
     from agent.profile import find_profile
     from cli.migration import migrated
     from cli.output import announce
-    from core.errors import UserError
     from core.files import write_atomically
+    from core.text import read_text
 
     path = find_profile(profile)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: the profile cannot be read: {error}") from error
+    text = read_text(path, "the profile")
     new, changes = migrated(text, path)
     if not changes:
         out.print(f"{path}: this profile is up to date", soft_wrap=True)

@@ -9,6 +9,7 @@ import yaml
 
 from core.errors import UserError
 from core.files import write_atomically
+from core.text import read_text
 
 
 def set_values(path: Path, section: str, values: dict[str, Any]) -> None:
@@ -16,8 +17,8 @@ def set_values(path: Path, section: str, values: dict[str, Any]) -> None:
 
     :raises UserError: the file cannot be read or written, or is laid out so that it must be edited by hand.
     """
+    text = read_text(path, "the profile")
     try:
-        text = path.read_text(encoding="utf-8")
         edited = _edited(text, section, values)
         after = yaml.safe_load(edited)[section]
         if any(after[key] != value for key, value in values.items()):

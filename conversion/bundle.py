@@ -20,8 +20,9 @@ import yaml
 
 from core.errors import UserError
 from core.files import sha256, write_atomically
+from core.text import read_yaml
 from engine.darknet import Network, read_cfg, read_weights
-from engine.models import ModelFiles, class_names
+from engine.models import ModelFiles, names_of
 
 BASE = ("network.cfg", "network.weights")
 
@@ -58,7 +59,7 @@ class BundleBuilder:
 
     def __init__(self, files: ModelFiles, out: Path, source: str = "") -> None:
         self.network: Network = read_cfg(files.cfg, files.size)
-        names = class_names(files, self.network)
+        names = names_of(files, self.network)
         read_weights(files.weights, self.network)
         check_out(out)
         self.out = out = out.resolve()  # through a link, to the folder that is to be replaced
@@ -184,11 +185,11 @@ class BundleBuilder:
         :param named: whether the source of the new bundle has a name of its own.
         """
         try:
-            manifest = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
+            manifest = read_yaml(folder / "model.yaml", "the bundle's manifest")
             hashes, steps = dict(manifest["sha256"]), dict(manifest.get("steps") or {})
             same = manifest["size"] == self._manifest["size"] and manifest["names"] == self._manifest["names"]
             same = same and all(hashes[name] == self._manifest["sha256"][name] for name in BASE)
-        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+        except (UserError, AttributeError, KeyError, TypeError, ValueError):
             return False
         if not same:
             return False

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from conversion.savedmodel import CFG
 from core.errors import UserError
+from core.text import read_text
 from engine.darknet import Network, Weights, parse_cfg, write_weights
 from engine.models import ModelFiles
 
@@ -33,10 +34,7 @@ def to_darknet(model: Path, cfg: Path | None, names: tuple[str, ...] | None, fol
     """
     layers, text = _savedmodel(model) if model.is_dir() else _keras(model)
     if cfg is not None:
-        try:
-            text = cfg.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{cfg}: the cfg cannot be read: {error}") from error
+        text = read_text(cfg, "the cfg", any_encoding=True)
     if not text:
         raise UserError(f"{model}: this model carries no Darknet cfg; give the cfg it was built after with --cfg")
     network = parse_cfg(text, str(cfg or model))
@@ -81,7 +79,7 @@ def _savedmodel(path: Path) -> tuple[list[tuple[str, Arrays]], str]:
         if array.ndim:
             layers.setdefault(name.rsplit("/", 1)[0], []).append(array)
     cfg = path / CFG
-    return list(layers.items()), cfg.read_text(encoding="utf-8") if cfg.is_file() else ""
+    return list(layers.items()), read_text(cfg, "the cfg", any_encoding=True) if cfg.is_file() else ""
 
 
 def _weights(network: Network, layers: list[tuple[str, Arrays]], model: Path) -> Weights:

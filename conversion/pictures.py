@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UserError
-from core.images import IMAGE_SUFFIXES, read_image
+from core.images import images_in, read_image
+from core.video import count_frames, pictures
 
 FEWEST = 32
 """Fewer pictures than this leave the thresholds to chance."""
@@ -44,27 +45,18 @@ class Pictures:
         :raises UserError: one of them cannot be read.
         """
         for file in self.files:
-            picture = read_image(file)
-            if picture is None:
-                raise UserError(f"{file}: this is no image or is damaged; take it out of the folder and try again")
-            yield file.name, picture
+            yield file.name, read_image(file)
         if self.frames:
             yield from self._video()
 
     def _video(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-        video = cv2.VideoCapture(str(self.source))
         wanted = set(self.frames)
-        try:
-            for index in range(max(self.frames) + 1):
-                if not video.grab():
-                    raise UserError(f"{self.source}: the video ends at frame {index}; it is cut short or damaged")
-                if index in wanted:
-                    good, frame = video.retrieve()
-                    if not good:
-                        raise UserError(f"{self.source}: frame {index} cannot be read; the video is damaged")
-                    yield f"frame {index}", frame
-        finally:
-            video.release()
+        given, _ = pictures(self.source)
+        for index, (picture, _) in enumerate(given):
+            if index in wanted:
+                yield f"frame {index}", picture
+            if index == max(wanted):
+                return
 
 
 def find(source: Path, limit: int = LIMIT) -> Pictures:
@@ -73,16 +65,12 @@ def find(source: Path, limit: int = LIMIT) -> Pictures:
     :raises UserError: there are fewer than `FEWEST`.
     """
     if source.is_dir():
-        files = sorted(file for file in source.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        files = images_in(source)
         _enough(source, len(files), "images in this folder")
         return Pictures(source, files=tuple(files[i] for i in _spread(len(files), limit)))
     if not source.is_file():
         raise UserError(f"{source}: there is no such folder or video to calibrate on")
-    video = cv2.VideoCapture(str(source))
-    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
-    video.release()
-    if count <= 0:
-        raise UserError(f"{source}: this is neither a folder of images nor a video that OpenCV can read")
+    count = count_frames(source)
     _enough(source, count, "frames in this video")
     return Pictures(source, frames=tuple(_spread(count, limit)))
 

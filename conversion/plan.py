@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from conversion.tensorrt_build import PlanLayer
-from core.errors import UserError
+from core.text import read_json, validated
 
 WORK = ("runtime_fusion", "runtime_function", "correlation", "gemm", "convolution", "fusion")
 """Kinds of kernel that may hold a convolution."""
@@ -52,17 +53,22 @@ def read(path: Path) -> Plan:
     :raises UserError: there is none.
     """
     plan = path.with_suffix(".json")
-    try:
-        data = json.loads(plan.read_text(encoding="utf-8"))
-        layers = tuple(
-            PlanLayer(row["name"], row["kind"], tuple(row["inputs"]), row["output"], tuple(row["onnx"]))
-            for row in data["layers"]
-        )
-        return Plan(dict(data["key"]), layers)
-    except OSError as error:
-        raise UserError(f"{plan}: the engine's plan cannot be read: {error.strerror}; convert makes both") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{plan}: this is not an engine's plan; convert again") from error
+    what = "the engine's plan, which convert makes"
+    data = validated(_Stored, read_json(plan, what), plan, what)
+    return Plan(data.key, tuple(PlanLayer(*row.model_dump().values()) for row in data.layers))
+
+
+class _StoredLayer(BaseModel):
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    output: str
+    onnx: tuple[str, ...]
+
+
+class _Stored(BaseModel):
+    key: dict[str, Any]
+    layers: list[_StoredLayer]
 
 
 def _convolves(layer: PlanLayer) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from pathlib import Path
 
@@ -10,8 +11,20 @@ class UserError(Exception):
     """Something the user can put right, in one clear sentence.
 
     The command line prints the message alone, without a traceback, and exits with status 2. A message names the file,
-    line or value at fault and the remedy.
+    line or value at fault and the remedy. What it quotes of a user's input is made printable here, and cut.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_printable(message))
+
+
+LONGEST_WORD = 200
+
+
+def _printable(message: str) -> str:
+    """Return a message without control characters but its own line ends, and without words that never end."""
+    text = "".join(c if c == "\n" or c.isprintable() else repr(c)[1:-1] for c in message)
+    return re.sub(rf"\S{{{LONGEST_WORD + 1},}}", lambda word: f"{word[0][: LONGEST_WORD - 3]}...", text)
 
 
 def summary(error: BaseException) -> str:

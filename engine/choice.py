@@ -17,16 +17,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from core.errors import UserError
 from core.files import cache_folder, sha256, write_atomically
 from core.images import read_image
 from core.machine import hardware
 from core.precision import PRECISIONS, Precision
+from core.text import read_json, validated
 from engine.engine import AUTO, Model
 from engine.models import ModelFiles
-from engine.runtime import registered
+from engine.runtime import find_runtime, registered
 from engine.worker import Job, Worker
 
 PICTURE = Path(__file__).with_name("check.jpg")
@@ -78,10 +79,7 @@ def attempt(
     :param done: called after each.
     :raises UserError: the reference cannot be computed, or the stored picture is gone.
     """
-    picture = read_image(PICTURE)
-    if picture is None:
-        raise UserError(f"{PICTURE}: the picture that engines are checked with is missing; clone the project again")
-    pixels = picture
+    pixels = read_image(PICTURE)
     with Worker(Job(files, size, *REFERENCE, where="host")) as worker:
         reference = worker.outputs(pixels)
     for engine, precision in wanted:
@@ -144,7 +142,7 @@ def resolve(engine: str, model: Model, precision: str) -> tuple[str, Precision]:
     size = (network.width, network.height)
     key = _key(files, size, precision)
     remembered = _read().get(key)
-    if remembered is not None:
+    if remembered is not None and _known(remembered):
         return remembered.engine, remembered.precision
     wanted = [pair for pair in candidates(files) if precision in ("auto", pair[1])]
     listed = ", ".join(f"{name} {kind}" for name, kind in wanted)
@@ -177,11 +175,20 @@ class _Remembered(BaseModel):
 
 def _read() -> dict[str, _Remembered]:
     """Return the choices that the cache remembers; one that cannot be read is as good as none."""
+    what = "the cache of engines"
     try:
-        data = json.loads(_cache().read_text(encoding="utf-8"))
-        return TypeAdapter(dict[str, _Remembered]).validate_python(data)
-    except (OSError, ValueError, RecursionError):
+        found: dict[str, _Remembered] = validated(dict[str, _Remembered], read_json(_cache(), what), _cache(), what)
+    except UserError:
         return {}
+    return found
+
+
+def _known(remembered: _Remembered) -> bool:
+    """Tell whether there is such an engine: the file may be another program's, or damaged."""
+    try:
+        return remembered.precision in find_runtime(remembered.engine).precisions
+    except UserError:
+        return False
 
 
 def _cache() -> Path:

@@ -8,8 +8,9 @@ beta), then gamma, mean, variance, then its kernel as (out, in / groups, height,
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,23 @@ from numpy.typing import NDArray
 
 from core.errors import UserError
 from core.files import atomic_file
+from core.text import number, read_text, shown
 
 ACTIVATIONS = frozenset({"linear", "leaky", "mish", "logistic", "relu", "swish"})
 BN_EPSILON = 1e-5
+LARGEST = 2**31 - 1
+"""The most numbers that a layer, or a network's weights, can have; more than any machine holds."""
+LARGEST_WEIGHT = 1e18
+"""A trained network's weights are far below; what is above overflows in the first layers."""
+UNSUPPORTED: Mapping[str, Mapping[str, int]] = {
+    "convolutional": {
+        "stride_x": 0, "stride_y": 0, "share_index": 0, "antialiasing": 0, "xnor": 0, "binary": 0, "flipped": 0,
+        "assisted_excitation": 0, "deform": 0, "dilation": 1,
+    },
+    "maxpool": {"stride_x": 0, "stride_y": 0, "antialiasing": 0, "maxpool_depth": 0, "out_channels": 1},
+    "upsample": {"reverse": 0},
+}  # fmt: skip
+"""Options that change what a layer computes and are not computed here, with the value that changes nothing."""
 EMPTY = -8.0
 """An objectness, before the sigmoid, that is next to nothing."""
 
@@ -56,9 +71,9 @@ class Section:
         """
         text = self.options.get(key, "")
         try:
-            return [kind(part) for part in text.split(",") if part.strip()]
+            return [_parsed_number(part, kind) for part in text.split(",") if part.strip()]
         except ValueError:
-            raise self.error(f'{key}="{text}" is not a list of numbers') from None
+            raise self.error(f'{key}="{shown(text)}" is not a list of numbers') from None
 
     def error(self, what: str) -> UserError:
         """Return an error that names the file, the section's line and its kind."""
@@ -70,9 +85,16 @@ class Section:
                 raise self.error(f"needs the option {key}")
             return default
         try:
-            return kind(self.options[key])
+            return _parsed_number(self.options[key], kind)
         except ValueError:
-            raise self.error(f'{key}="{self.options[key]}" is not a number') from None
+            raise self.error(f'{key}="{shown(self.options[key])}" is not a number') from None
+
+
+def _parsed_number(text: str, kind: type) -> Any:
+    value = number(text)
+    if kind is int and (value != int(value) or abs(value) > LARGEST):
+        raise ValueError(text)
+    return kind(value)
 
 
 @dataclass(frozen=True)
@@ -98,7 +120,7 @@ class Convolution:
     @property
     def floats(self) -> int:
         """How many float32 its weights take."""
-        return self.filters * (4 if self.batch_normalize else 1) + int(np.prod(self.kernel_shape))
+        return self.filters * (4 if self.batch_normalize else 1) + math.prod(self.kernel_shape)
 
 
 @dataclass(frozen=True)
@@ -184,12 +206,7 @@ def read_cfg(path: Path, size: tuple[int, int] | None = None) -> Network:
     :param size: width and height of the input in place of the cfg's own, pixels.
     :raises UserError: the file is missing, is not a cfg, or has a layer that is not known.
     """
-    try:
-        text = path.read_text(encoding="utf-8", errors="strict")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "is not text" if isinstance(error, UnicodeDecodeError) else error.strerror
-        raise UserError(f"{path}: the cfg cannot be read: {reason}") from error
-    return parse_cfg(text, str(path), size)
+    return parse_cfg(read_text(path, "the cfg", any_encoding=True), str(path), size)
 
 
 def parse_cfg(text: str, path: str = "<cfg>", size: tuple[int, int] | None = None) -> Network:
@@ -207,8 +224,14 @@ def parse_cfg(text: str, path: str = "<cfg>", size: tuple[int, int] | None = Non
         resolve = _RESOLVERS.get(section.kind)
         if resolve is None:
             raise section.error(f"is not a layer of YOLOv3 or YOLOv4; known are {', '.join(_RESOLVERS)}")
-        layers.append(resolve(section, index, _Shapes(layers, (height, width, channels), section)))
+        _check_options(section)
+        layer = resolve(section, index, _Shapes(layers, (height, width, channels), section))
+        if math.prod(layer.shape) > LARGEST or (layer.convolution is not None and layer.convolution.floats > LARGEST):
+            raise section.error("has more values than any machine holds; are its numbers right?")
+        layers.append(layer)
     network = Network(path, width, height, channels, tuple(layers), bool(net.whole("letter_box", 0)), text)
+    if network.floats > LARGEST:
+        raise net.error("has more weights than any machine holds; are the numbers of its layers right?")
     _check_heads(network, net)
     return network
 
@@ -226,6 +249,11 @@ def check_weights(path: Path, network: Network) -> tuple[tuple[int, int, int], i
     except OSError as error:
         raise UserError(f"{path}: the weights cannot be read: {error.strerror}") from error
     needed, has = network.floats, size - header
+    if has % 4:
+        raise UserError(
+            f"{path}: the file has {has:,} bytes of weights, which is no multiple of 4: {has % 4} are left over; it is "
+            "damaged, copy it again"
+        )
     if has != 4 * needed:
         raise UserError(
             f"{path}: the weights are {'too short' if has < 4 * needed else 'too long'} for {network.path}: it needs "
@@ -307,21 +335,21 @@ def random_weights(network: Network, seed: int, empty: bool = False) -> Weights:
 
 def _sections(text: str, path: str) -> Iterator[Section]:
     current: Section | None = None
-    for number, raw in enumerate(text.splitlines(), 1):
+    for row, raw in enumerate(text.split("\n"), 1):
         line = raw.split("#", 1)[0].split(";", 1)[0].strip()
         if not line:
             continue
         if line.startswith("["):
             if not line.endswith("]"):
-                raise UserError(f'{path}:{number}: "{line}" is neither a [section] nor an option')
+                raise UserError(f'{path}:{row}: "{shown(line, 60)}" is neither a [section] nor an option')
             if current is not None:
                 yield current
-            current = Section(line[1:-1].strip(), {}, number, path)
+            current = Section(line[1:-1].strip(), {}, row, path)
         elif "=" in line and current is not None:
             key, value = line.split("=", 1)
-            current.options[key.strip()] = value.strip()
+            current.options.setdefault(key.strip(), value.strip())  # Darknet goes by the first
         else:
-            raise UserError(f'{path}:{number}: "{line[:60]}" is neither a [section] nor an option')
+            raise UserError(f'{path}:{row}: "{shown(line, 60)}" is neither a [section] nor an option')
     if current is not None:
         yield current
 
@@ -353,11 +381,8 @@ def _convolutional(section: Section, index: int, shapes: _Shapes) -> Layer:
     activation = section.options.get("activation", "logistic")
     if min(size, stride, filters, groups) < 1 or pad < 0:
         raise section.error("size, stride, filters and groups must be 1 or more")
-    odd = [key for key in ("stride_x", "stride_y", "share_index", "antialiasing", "xnor") if section.whole(key, 0)]
-    if odd or section.whole("dilation", 1) != 1:
-        raise section.error(f"has {odd[0] if odd else 'dilation'}, which is not supported")
     if activation not in ACTIVATIONS:
-        raise section.error(f"has activation={activation}; known are {', '.join(sorted(ACTIVATIONS))}")
+        raise section.error(f"has activation={shown(activation)}; known are {', '.join(sorted(ACTIVATIONS))}")
     if channels % groups or filters % groups:
         raise section.error(f"has groups={groups}, which does not divide {channels} and {filters} channels")
     shape = ((height + 2 * pad - size) // stride + 1, (width + 2 * pad - size) // stride + 1, filters)
@@ -412,6 +437,9 @@ def _shortcut(section: Section, index: int, shapes: _Shapes) -> Layer:
     inputs = (index - 1, *(shapes.absolute(reference) for reference in section.numbers("from")))
     if len(inputs) < 2 or len({shapes.layers[i].shape for i in inputs}) > 1:
         raise section.error("must add layers of the same shape, named by from")
+    for key in ("weights_type", "weights_normalization", "weights_normalizion"):
+        if section.options.get(key, "none") != "none":
+            raise section.error(f"has {key}={shown(section.options[key])}, which is not supported")
     if section.options.get("activation", "linear") != "linear":
         raise section.error("is supported with activation=linear only")
     return Layer(index, section.kind, inputs, shapes.previous(), section)
@@ -422,6 +450,8 @@ def _yolo(section: Section, index: int, shapes: _Shapes) -> Layer:
     pairs = list(zip(numbers[::2], numbers[1::2], strict=False))
     classes = section.whole("classes", 20)
     mask = section.numbers("mask") or list(range(section.whole("num", len(pairs))))
+    if not all(0 < value < LARGEST for value in numbers):
+        raise section.error("has anchors that are not above 0; they are widths and heights in pixels")
     if len(numbers) % 2 or not mask or not all(0 <= m < len(pairs) for m in mask):
         raise section.error(f"has mask={mask} and {len(pairs)} anchors, which do not go together")
     channels = shapes.previous()[2]
@@ -430,11 +460,14 @@ def _yolo(section: Section, index: int, shapes: _Shapes) -> Layer:
             f"needs {len(mask)} x (5 + {classes}) = {len(mask) * (5 + classes)} channels and gets {channels}: "
             "set filters of the convolution before it"
         )
+    scale = section.real("scale_x_y", 1.0)
+    if not 1 <= scale <= 10:
+        raise section.error(f"has scale_x_y={scale:g}; it is 1 or a little more")
     head = Head(
         index,
         classes,
         tuple(pairs[m] for m in mask),
-        section.real("scale_x_y", 1.0),
+        scale,
         bool(section.whole("new_coords", 0)),
     )
     return Layer(index, section.kind, (index - 1,), shapes.previous(), section, head=head)
@@ -448,6 +481,14 @@ _RESOLVERS = {
     "shortcut": _shortcut,
     "yolo": _yolo,
 }
+
+
+def _check_options(section: Section) -> None:
+    both = section.options.get("stride")
+    for key, neutral in UNSUPPORTED.get(section.kind, {}).items():
+        # A stride of one direction may say what the stride of both does.
+        if section.whole(key, neutral) != neutral and not (key.startswith("stride_") and section.options[key] == both):
+            raise section.error(f"has {key}={section.whole(key)}, which is not supported")
 
 
 def _check_heads(network: Network, net: Section) -> None:
@@ -466,8 +507,14 @@ def _read_header(data: bytes, path: Path) -> tuple[tuple[int, int, int], int, in
     if major * 10 + minor >= 2:
         if len(data) < 20:
             raise UserError(f"{path}: this is too short to be a weights file ({len(data)} bytes)")
-        return (major, minor, revision), struct.unpack_from("<q", data, 12)[0], 20
-    return (major, minor, revision), struct.unpack_from("<i", data, 12)[0], 16
+        return (major, minor, revision), _seen(struct.unpack_from("<q", data, 12)[0], path), 20
+    return (major, minor, revision), _seen(struct.unpack_from("<i", data, 12)[0], path), 16
+
+
+def _seen(count: int, path: Path) -> int:
+    if count < 0:
+        raise UserError(f"{path}: this is not a Darknet weights file (it says that it has seen {count} images)")
+    return count
 
 
 def _arrays(convolution: Convolution) -> list[tuple[str, tuple[int, ...]]]:
@@ -480,9 +527,9 @@ def _check_numbers(
     entry: dict[str, NDArray[np.float32]], convolution: Convolution, path: Path, network: Network
 ) -> None:
     """Refuse numbers that a trained network cannot have: the sign of weights of another cfg as large."""
-    finite = all(np.isfinite(array).all() for array in entry.values())
+    finite = all(bool((np.abs(array) < LARGEST_WEIGHT).all()) for array in entry.values())  # which NaN is not
     if not finite or ("variance" in entry and (entry["variance"] < 0).any()):
         raise UserError(
             f"{path}: the weights of layer {convolution.index} are not those of a trained {network.path} "
-            "(a variance below 0 or a value that is no number); use the weights that belong to this cfg"
+            "(a variance below 0, or a value that is no number or too large); use the weights that belong to this cfg"
         )

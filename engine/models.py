@@ -9,16 +9,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from core.command import COMMAND
 from core.errors import UserError
 from core.files import is_clone, sha256, shipped
 from core.precision import Precision
 from core.provenance import files_digest
+from core.text import class_names, read_text, read_yaml, validated
 from engine.coco import COCO_NAMES
 from engine.darknet import Network, check_weights, read_cfg
 from engine.engine import Model
@@ -114,12 +113,12 @@ def load(files: ModelFiles, size: tuple[int, int] | None = None) -> tuple[Model,
     :raises UserError: a file is missing or wrong, or they do not belong together.
     """
     network = read_cfg(files.cfg, size or files.size)
-    names = class_names(files, network)
+    names = names_of(files, network)
     check_weights(files.weights, network)
     return Model(network, files.weights, files.folder, files.sha256), names
 
 
-def class_names(files: ModelFiles, network: Network) -> tuple[str, ...]:
+def names_of(files: ModelFiles, network: Network) -> tuple[str, ...]:
     """Return the class names, COCO's for 80 classes without names.
 
     :raises UserError: there are not as many names as classes.
@@ -141,12 +140,8 @@ def read_names(path: Path) -> tuple[str, ...]:
 
     :raises UserError: it cannot be read or is empty.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise UserError(f"{path}: the class names cannot be read: {reason}") from error
-    names = tuple(line.strip() for line in lines if line.strip())
+    lines = read_text(path, "the file of class names").split("\n")
+    names = class_names([line for line in lines if line.strip()], str(path))
     if not names:
         raise UserError(f"{path}: there are no class names in this file")
     return names
@@ -158,12 +153,10 @@ def read_manifest(folder: Path) -> Manifest:
     :raises UserError: it is not one.
     """
     path = folder / "model.yaml"
-    try:
-        data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Manifest.model_validate(data)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-        first = str(error).splitlines()[0]
-        raise UserError(f"{path}: the bundle's manifest cannot be read ({first}); make the bundle again") from error
+    what = "the bundle's manifest"
+    manifest: Manifest = validated(Manifest, read_yaml(path, what), path, what)
+    class_names(manifest.names, str(path))
+    return manifest
 
 
 def _bundle(folder: Path) -> ModelFiles:

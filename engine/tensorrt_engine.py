@@ -7,7 +7,6 @@ name and argument used here against the real module.
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from core.command import COMMAND
 from core.errors import UserError
 from core.files import sha256, write_atomically
 from core.precision import Precision
+from core.text import read_json
 from engine import tensorrt_api
 from engine.cuda import Buffer, Recording, checked, gpu, runtime
 from engine.engine import GraphStages, Model
@@ -42,7 +42,12 @@ def load(model: Model, precision: Precision, stages: GraphStages, device: str) -
         raise UserError(f"{path}: this bundle has no engine for {device} at {precision} yet: make it with {remedy}")
     if model.sha256.get(path.name) != sha256(path):
         raise UserError(f"{path}: the file is not the one the bundle was made with; make it again with {remedy}")
-    made = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["key"]
+    made = read_json(path.with_suffix(".json"), "what the engine was made for")
+    made = made.get("key") if isinstance(made, dict) else None
+    if not isinstance(made, dict):
+        raise UserError(
+            f"{path.with_suffix('.json')}: does not say what the engine was made for; make it with {remedy}"
+        )
     trt = tensorrt_api.load(device)
     cudart = runtime()
     name, capability = gpu(cudart)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from core.errors import UserError
 from core.geometry import iou
 from core.images import read_image
 from engine.boxes import Rows
@@ -47,10 +46,7 @@ def predictions(detect: Detect, images: Sequence[Annotated], done: Callable[[], 
     """
     found = []
     for image in images:
-        pixels = read_image(image.path)
-        if pixels is None:
-            raise UserError(f"{image.path}: this is no image or is damaged; take it and its annotations out")
-        found.append(detect(pixels))
+        found.append(detect(read_image(image.path)))
         done()
     return found
 

@@ -126,7 +126,6 @@ def sheet(folder: Path, rows: int = 4, columns: int = 6) -> bytes:
     tiles = []
     for image in data["images"][::step][: rows * columns]:
         picture = read_image(folder / "images" / image["file_name"])
-        assert picture is not None
         for a in (a for a in data["annotations"] if a["image_id"] == image["id"]):
             x, y, w, h = (round(v) for v in a["bbox"])
             cv2.rectangle(picture, (x, y), (x + w, y + h), (0, 200, 255) if a["iscrowd"] else (0, 255, 0), 2)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,24 +28,26 @@ def image_files(path: Path) -> list[Path]:
 
 
 def detect_images(
-    detector: Detector, files: list[Path], out: Path | None, unreadable: list[Path], done: Callable[[], None]
+    detector: Detector, files: list[Path], out: Path | None, unreadable: list[str], done: Callable[[], None]
 ) -> Iterator[dict[str, Any]]:
     """Detect in each image; yield its row as docs/reports.md describes it.
 
     :param out: a folder for the images with their boxes drawn, PNG; None draws nothing.
-    :param unreadable: takes the files that are no images; the others are done all the same.
+    :param unreadable: takes a sentence for each file that is no image; the others are done all the same.
     :param done: called after each image.
     :raises UserError: a picture cannot be written.
     """
+    names = {} if out is None else picture_names(files, out)
     for index, file in enumerate(files):
-        picture = read_image(file)
-        if picture is None:
-            unreadable.append(file)
+        try:
+            picture = read_image(file)
+        except UserError as error:
+            unreadable.append(str(error))
             continue
         detections = detector.detect(Frame(picture, index, 0, 0))
         if out is not None:
             draw_detections(picture, detections, detector.names)
-            write_atomically(out / f"{file.stem}.png", encode(picture, ".png"))
+            write_atomically(out / names[file], encode(picture, ".png"))
         done()
         yield {
             "image": str(file),
@@ -52,6 +55,20 @@ def detect_images(
             "height": picture.shape[0],
             "detections": rows(detections, detector.names),
         }
+
+
+def picture_names(files: Sequence[Path], out: Path) -> dict[Path, str]:
+    """Return what the drawn pictures are called: the image's stem, its whole name where two share one.
+
+    :raises UserError: a picture would take the place of one of the images.
+    """
+    stems = Counter(file.stem.casefold() for file in files)
+    names = {file: f"{file.stem if stems[file.stem.casefold()] == 1 else file.name}.png" for file in files}
+    own = {file.resolve() for file in files}
+    for name in names.values():
+        if (out / name).resolve() in own:
+            raise UserError(f"{out / name}: the drawn picture would overwrite your image; give another folder as --out")
+    return names
 
 
 def rows(detections: Detections, names: tuple[str, ...]) -> list[dict[str, Any]]:

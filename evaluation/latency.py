@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from agent.latency_histogram import STAGES, middle_ns
+from agent.latency_histogram import BUCKETS, STAGES, middle_ns
 from core.errors import UserError
+from core.text import read_json, validated
 from evaluation.figures import figure, png
 from evaluation.statistics import bounds, resampled_percentile
 
@@ -20,6 +21,10 @@ RESAMPLES = 1000
 PERCENTILES = {"p50": 0.5, "p99": 0.99}
 BLOCK = 50
 """Frames that are as slow as their neighbours: intervals are those of so many times fewer independent ones."""
+
+
+Buckets = list[tuple[Annotated[int, Field(ge=0, lt=BUCKETS)], Annotated[int, Field(gt=0, le=10**9)]]]
+"""Pairs of a bucket's number and how many frames fell into it: no run has more of them."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,12 @@ def read(path: Path) -> Run:
 
     :raises UserError: it is none, or is of a version that kept no histograms.
     """
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        listed = report["histograms_ns"]
-        stages = {name: _histogram(pairs) for name, pairs in listed.items() if pairs}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path}: this is no report of a run with histograms ({type(error).__name__}: {error}); make one "
-            "with --report"
-        ) from error
+    what = "the report of a run"
+    report = read_json(path, what)
+    if not isinstance(report, dict) or "histograms_ns" not in report:
+        raise UserError(f"{path}: this is no report of a run with histograms; make one with --report")
+    listed = validated(dict[str, Buckets], report["histograms_ns"], path, what)
+    stages = {name: _histogram(pairs) for name, pairs in listed.items() if pairs}
     if not stages:
         raise UserError(f"{path}: this run worked on no frame, so there is nothing to compare")
     return Run(path.stem, stages)

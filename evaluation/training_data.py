@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
+from core.text import class_name, class_names
 from engine.boxes import Rows
 from engine.models import read_names
 from evaluation.accuracy import coco
+from evaluation.annotations import category_names, voc_root
 from evaluation.datasets import Annotated, read
 
 VALIDATION_INTERVAL = 10
@@ -62,17 +62,11 @@ def _names(data: Path) -> tuple[str, ...]:
     if (data / "names.txt").is_file():
         return read_names(data / "names.txt")
     if labels.is_file():
-        try:
-            categories = json.loads(labels.read_text(encoding="utf-8"))["categories"]
-            return tuple(c["name"] for c in sorted(categories, key=lambda c: c["id"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{labels}: this is not COCO's annotation JSON ({error})") from error
+        return class_names(category_names(labels), str(labels))
     found = set()
-    for file in sorted(labels.glob("*.xml")):
-        try:
-            found |= {item.findtext("name", "").strip() for item in ElementTree.parse(file).getroot().iter("object")}
-        except ElementTree.ParseError as error:
-            raise UserError(f"{file}: this is not VOC's annotation XML ({error})") from error
+    for file in sorted(labels.rglob("*.xml")):
+        for item in voc_root(file).iter("object"):
+            found.add(class_name(" ".join((item.findtext("name") or "").split()), str(file)))
     if not found:
         raise UserError(f"{labels}: YOLO's .txt files do not say what their classes are called; name the classes")
     return tuple(sorted(found))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -28,8 +29,11 @@ from agent.profile import LoadedProfile
 from agent.session import Result, play
 from agent.types import Detections, Episode, Frame, Measure
 from core.errors import UserError
+from core.text import shown
 from evaluation.arena import RandomController
 from evaluation.middleware import StoppingCapture
+
+log = logging.getLogger("reticle")
 
 PROGRAM = ("-m", "cli")
 """What Python is asked to run for a command in a process of its own."""
@@ -113,18 +117,24 @@ class Game:
         assert self._process.stdout is not None
         with contextlib.suppress(ValueError):  # closed while it was read
             for line in self._process.stdout:
-                told = json.loads(line)
-                if "ready" in told:
-                    self.names = tuple(told["names"])
-                    self.measures = tuple(Measure(**measure) for measure in told["measures"])
-                    self._ready.set()
-                elif "episode" in told:
-                    self.episodes.append(Episode(**told["episode"]))
-                else:
-                    boxes = np.array(told["boxes"], np.float32).reshape(-1, 4)
-                    count = len(boxes)
-                    self.truth = Detections(boxes, np.ones(count, np.float32), np.array(told["classes"], np.int32))
+                try:
+                    self._take(json.loads(line))
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                    # A game of somebody else's plugin may print what it likes; what is no message is its log.
+                    log.info("the game says: %s", shown(line.rstrip("\n"), 200))
         self._ready.set()
+
+    def _take(self, told: dict[str, Any]) -> None:
+        """Take one message in; see `agent.factories.Tell`."""
+        if "ready" in told:
+            self.names = tuple(told["names"])
+            self.measures = tuple(Measure(**measure) for measure in told["measures"])
+            self._ready.set()
+        elif "episode" in told:
+            self.episodes.append(Episode(**told["episode"]))
+        else:
+            boxes = np.array(told["boxes"], np.float32).reshape(-1, 4)
+            self.truth = Detections(boxes, np.ones(len(boxes), np.float32), np.array(told["classes"], np.int32))
 
 
 class _Oracle:

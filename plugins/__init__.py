@@ -6,6 +6,7 @@ They use the same hooks as anyone else's.
 BUILT_IN = (
     "plugins.capture.mss",
     "plugins.capture.footage",
+    "plugins.capture.stream",
     "plugins.doom.capture",
     "plugins.detector.yolo",
     "plugins.detector.oracle",

@@ -19,7 +19,6 @@ from agent.roles import Described
 from agent.session import Result, create
 from agent.session import play as play_loaded
 from agent.types import Detections, Frame
-from core.errors import UserError
 from core.images import read_image
 from core.precision import Precision
 from core.progress import Progress, silent
@@ -136,8 +135,6 @@ class Detector:
         :raises ValueError: the pixels have another shape or dtype.
         """
         pixels = image if isinstance(image, np.ndarray) else read_image(Path(image))
-        if pixels is None:
-            raise UserError(f"{image}: this is no image or is damaged")
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
             raise ValueError(f"expected uint8 (height, width, 3 or 4), got {pixels.dtype} {pixels.shape}")
         found = self._detector.detect(Frame(pixels, 0, 0, 0))

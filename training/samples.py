@@ -71,18 +71,15 @@ def read(records: Sequence[Annotated], size: tuple[int, int], done: Callable[[in
 
     :param size: width and height, pixels.
     :param done: called with how many are read.
-    :raises UserError: one cannot be read, a box lies outside its picture or is empty, or there are no boxes at all.
+    :raises UserError: one cannot be read, or there are no boxes at all.
     """
 
     def one(record: Annotated) -> Picture:
         pixels = read_image(record.path)
-        if pixels is None:
-            raise UserError(f"{record.path}: this is no image or is damaged; take it out of the data set")
         height, width = pixels.shape[:2]
-        boxes = _checked(record, width, height)
         scale = np.array((size[0] / width, size[1] / height) * 2)
         small = cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)
-        return Picture(small, (boxes * scale).astype(np.float32), record.classes, record.crowd)
+        return Picture(small, (record.boxes * scale).astype(np.float32), record.classes, record.crowd)
 
     with ThreadPoolExecutor() as pool:
         pictures = []
@@ -92,21 +89,6 @@ def read(records: Sequence[Annotated], size: tuple[int, int], done: Callable[[in
     if not any(len(picture.boxes) for picture in pictures):
         raise UserError("none of the pictures has a box, so there is nothing to learn; label some")
     return pictures
-
-
-def _checked(record: Annotated, width: int, height: int) -> NDArray[np.float64]:
-    boxes = np.asarray(record.boxes, np.float64).reshape(-1, 4)
-    # Labels are often a pixel over the edge by rounding; what is farther out belongs to another picture.
-    slack = 0.02
-    low, high = np.array((-width, -height)) * slack, np.array((width, height)) * (1 + slack)
-    outside = (boxes[:, :2] < low).any(axis=1) | (boxes[:, 2:] > high).any(axis=1)
-    flat = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
-    for wrong, why in ((outside, f"lies outside the picture ({width}x{height})"), (flat, "has no area")):
-        if wrong.any():
-            listed = ", ".join(f"{v:.0f}" for v in boxes[np.argmax(wrong)])
-            raise UserError(f"{record.path}: the box ({listed}) {why}; mend its label")
-    limit = np.array((width, height, width, height))
-    return np.clip(boxes, 0, limit)
 
 
 class Batches:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 from pydantic import Field
 
 from agent.context import Context
@@ -17,6 +17,7 @@ from agent.recording import frames, is_recording
 from agent.types import Frame
 from core.errors import UserError
 from core.images import images_in, read_image
+from core.video import pictures
 
 
 class Settings(PluginSettings):
@@ -46,11 +47,12 @@ class FootageCapture:
         if is_recording(path):
             self._recorded = frames(path)  # which carry their own times
         elif path.is_dir():
-            self._images = _images(path)
+            self._images = _images(path, settings.fps or fps)
         else:
-            self._images, fps = _video(path)
+            self._images, fps = pictures(path)
         self._paced = not context.lock_step
-        self._period_ns = 1e9 / (settings.fps or fps)
+        # A pace of the user's own stretches the footage's times.
+        self._stretch = 1e9 * fps / (settings.fps or fps) if not path.is_dir() else 1e9
         self._started_ns = 0
         self._index = 0
 
@@ -61,15 +63,17 @@ class FootageCapture:
         """
         if self._recorded is not None:
             return self._again(self._recorded)
-        if self._paced:
-            self._pace()
         grab_ns = time.perf_counter_ns()
-        pixels = next(self._images, None)
-        if pixels is None:
+        given = next(self._images, None)
+        if given is None:
             return None
+        pixels, at_s = given
+        if self._paced:
+            self._pace(int(at_s * self._stretch))
+            grab_ns = time.perf_counter_ns()
         frame = Frame(pixels, self._index, grab_ns, time.perf_counter_ns())
         if not self._paced:
-            frame.at_ns = int(self._index * self._period_ns) + 1
+            frame.at_ns = int(at_s * self._stretch) + 1
         self._index += 1
         return frame
 
@@ -95,10 +99,10 @@ class FootageCapture:
             if isinstance(given, Generator):
                 given.close()
 
-    def _pace(self) -> None:
+    def _pace(self, at_ns: int) -> None:
         now = time.perf_counter_ns()
         self._started_ns = self._started_ns or now
-        due = self._started_ns + self._index * self._period_ns
+        due = self._started_ns + at_ns
         if now < due:
             time.sleep((due - now) / 1e9)
 
@@ -108,54 +112,17 @@ def check(settings: Settings, context: Context) -> None:
 
     :raises UserError: it is not.
     """
-    if settings.path is not None and not context.path(settings.path).exists():
+    if settings.path is None:
+        return
+    if re.match(r"[a-z]+:/", settings.path.as_posix()) or settings.path.as_posix().startswith("/dev/video"):
+        raise UserError(f"{settings.path}: streams and cameras are live; use the capture `stream`, source: ...")
+    if not context.path(settings.path).exists():
         raise UserError(f"{context.path(settings.path)}: there is no such footage")
 
 
-def _images(folder: Path) -> Any:
+def _images(folder: Path, fps: float) -> Iterator[tuple[Any, float]]:
     files = images_in(folder)
-
-    def read() -> Iterator[Any]:
-        for file in files:
-            pixels = read_image(file)
-            if pixels is None:
-                raise UserError(f"{file}: this image cannot be read; remove it or put it right")
-            yield pixels
-
-    return read()
-
-
-def _video(path: Path) -> tuple[Any, float]:
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such footage")
-    video = cv2.VideoCapture(str(path))
-    opened, first = video.read() if video.isOpened() else (False, None)
-    if not opened:
-        video.release()
-        raise UserError(f"{path}: this video cannot be read; is it complete, and is it a video?")
-    expected = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    fps = video.get(cv2.CAP_PROP_FPS)
-
-    def read() -> Iterator[Any]:
-        count = 1
-        try:
-            yield first
-            while True:
-                # A fresh array each time: live, the loop still holds the last one.
-                read, pixels = video.read()
-                if not read:
-                    break
-                count += 1
-                yield pixels
-            # Containers round their frame count; more than a hundredth missing is a file cut short.
-            if count < expected - max(2, expected // 100):
-                raise UserError(
-                    f"{path}: the video breaks off after {count} of {expected} frames; it is cut short or damaged"
-                )
-        finally:
-            video.release()
-
-    return read(), fps if 0 < fps < 1000 else 30.0
+    return ((read_image(file), i / fps) for i, file in enumerate(files))
 
 
 @hookimpl

@@ -126,11 +126,11 @@ def check(settings: Settings, context: Context) -> None:
     """
     from engine.darknet import check_weights, read_cfg
     from engine.engine import check_engine
-    from engine.models import class_names
+    from engine.models import names_of
 
     files = _files(settings, context)
     network = read_cfg(files.cfg, _size(settings) or files.size)
-    class_names(files, network)
+    names_of(files, network)
     check_weights(files.weights, network)
     check_engine(settings.engine, "fp32" if settings.precision == "auto" else settings.precision)
 

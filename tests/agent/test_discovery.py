@@ -26,7 +26,7 @@ def write(folder: Path, text: str, name: str = "mine.py") -> Path:
 def test_built_ins_fill_every_role() -> None:
     offers = discover().offers
     assert {role: sorted(found) for role, found in offers.items()} == {
-        "capture": ["doom", "footage", "mss"],
+        "capture": ["doom", "footage", "mss", "stream"],
         "detector": ["oracle", "yolo"],
         "selection": ["best", "nearest", "tracker"],
         "controller": ["pid", "predictive", "proportional"],

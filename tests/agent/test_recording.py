@@ -77,7 +77,7 @@ def test_where_two_part_and_why(tmp_path: Path) -> None:
     assert difference(tmp_path / "a", tmp_path / "b") == (6, "action: [3, -3, 1, null] and [4, -3, 1, null]")
     (tmp_path / "b" / "events.jsonl").write_text("\n".join(lines[:3]) + "\n")
     assert difference(tmp_path / "a", tmp_path / "b") == (3, "one has 5 frames, the other 3")
-    with pytest.raises(UserError, match="this is no recording"):
+    with pytest.raises(UserError, match="the recording cannot be read: No such file"):
         difference(tmp_path / "a", tmp_path)
 
 

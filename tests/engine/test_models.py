@@ -37,7 +37,7 @@ def test_a_missing_file_and_a_broken_manifest(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"network.weights: the bundle lacks this file"):
         find(str(folder))
     (folder / "model.yaml").write_text("names: []")
-    with pytest.raises(UserError, match=r"model.yaml: the bundle's manifest cannot be read"):
+    with pytest.raises(UserError, match=r"model.yaml: the bundle's manifest is damaged: names: "):
         find(str(folder))
 
 

@@ -56,15 +56,6 @@ def test_colours_change_and_boxes_do_not() -> None:
     assert 1 < np.abs(before.pixels.astype(int) - after.pixels).mean() < 80
 
 
-@pytest.mark.parametrize(
-    ("box", "says"),
-    [((10, 10, 300, 40), "lies outside the picture"), ((30, 30, 30, 40), "has no area")],
-)
-def test_wrong_boxes_are_refused(tmp_path: Path, box: tuple[float, ...], says: str) -> None:
-    with pytest.raises(UserError, match=says):
-        read([record(tmp_path, box)], SIZE, lambda done: None)
-
-
 def record(folder: Path, *boxes: tuple[float, ...]) -> Annotated:
     path = folder / "a.png"
     cv2.imwrite(str(path), picture(0))
