@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from agent.roles import Observer
 from agent.types import FrameEvent
-from core.errors import summary
+from core.errors import UserError, summary
 
 CAPACITY = 128
 PICTURE_CAPACITY = 48
@@ -33,6 +33,8 @@ class ObserverQueue:
         self.wants_pixels = wants_pixels
         self.dropped = 0
         self.failed: dict[str, int] = {}
+        self.reasons: dict[str, str] = {}
+        """Why each first failed."""
         self._observers = tuple(observers)
         self._wait = wait
         self._queue: queue.Queue[FrameEvent | None] = queue.Queue(PICTURE_CAPACITY if wants_pixels else CAPACITY)
@@ -65,5 +67,6 @@ class ObserverQueue:
                     observer.observe(event)
                 except BaseException as error:  # sys.exit() in an observer must not silence the others either
                     if name not in self.failed:
-                        log.error("observer %s failed: %s", name, summary(error))
+                        self.reasons[name] = str(error) if isinstance(error, UserError) else summary(error)
+                        log.error("observer %s failed: %s", name, self.reasons[name])
                     self.failed[name] = self.failed.get(name, 0) + 1

@@ -131,7 +131,9 @@ def _actuation(loaded: LoadedProfile, options: Options) -> tuple[Choice, bool]:
     :raises UserError: live was asked for and cannot be honoured safely; the message says what is missing.
     """
     chosen = loaded.roles.actuation
-    dry = choose(loaded.catalogue.first("actuation", lambda f: f.dry_run, "does a dry run"), "dry run")
+    dry = chosen
+    if not chosen.factory.dry_run:
+        dry = choose(loaded.catalogue.first("actuation", lambda f: f.dry_run, "does a dry run"), "dry run")
     if options.footage is not None:
         if options.live:
             raise UserError("--live cannot be used with --footage: recorded frames must not move the mouse")

@@ -57,6 +57,8 @@ class Result:
     """The profile's file."""
     detector: dict[str, Any] = field(default_factory=dict)
     """What the detector says that it ran: `model`, `engine` and `precision` as resolved."""
+    failures: list[str] = field(default_factory=list)
+    """What an observer or the end of a plugin failed at: what it was to write is not there."""
     error: Exception | None = None
     """What broke the run off half-way; all that was counted until then is in the result."""
 
@@ -97,11 +99,12 @@ def play(
     for choice in choices:
         prepare(choice, context)
     statistics = RunStatistics()
+    failures: list[str] = []
     error = None
     with ExitStack() as stack:
         caught = stack.enter_context(_signals(stop))
         stack.enter_context(share(profile.loop, loaded.path))
-        roles, context = _create_roles(stack, plan, context, stop)
+        roles, context = _create_roles(stack, plan, context, stop, failures)
         detector = dict(roles.detector.describe()) if isinstance(roles.detector, Described) else {}
         roles = applied(middleware, roles, context)
         asked = options.episodes or (profile.episodes if options.footage is None else None)
@@ -142,6 +145,7 @@ def play(
         setup={"seed": context.seed, **plan.described()},
         path=loaded.path,
         detector=detector,
+        failures=[*(f"observer {name}: {why}" for name, why in roles.observers.reasons.items()), *failures],
         error=error,
     )
 
@@ -169,22 +173,27 @@ def _context(loaded: LoadedProfile, options: Options, plan: Plan, stop: StopFlag
     )
 
 
-def _create_roles(stack: ExitStack, plan: Plan, context: Context, stop: StopFlag) -> tuple[ActiveRoles, Context]:
-    """Create what fills each role, in the order in which one may need another; return the last context too."""
+def _create_roles(
+    stack: ExitStack, plan: Plan, context: Context, stop: StopFlag, failures: list[str]
+) -> tuple[ActiveRoles, Context]:
+    """Create what fills each role, in the order in which one may need another; return the last context too.
+
+    :param failures: takes what closing them fails at.
+    """
     roles = plan.roles
-    capture = _create(stack, roles.capture, context)
+    capture = _create(stack, roles.capture, context, failures)
     context = replace(context, environment=capture if isinstance(capture, Environment) else None)
-    detector = _create(stack, roles.detector, context)
+    detector = _create(stack, roles.detector, context, failures)
     context = replace(context, names=check_names(_label(roles.detector), detector.names))
-    selection = _create(stack, roles.selection, context)
-    controller = _create(stack, roles.controller, context)
+    selection = _create(stack, roles.selection, context, failures)
+    controller = _create(stack, roles.controller, context, failures)
     limit_ms = context.watchdog_ms if context.live else None
-    interlock = Interlock(_create(stack, roles.actuation, context), stop, limit_ms=limit_ms)
+    interlock = Interlock(_create(stack, roles.actuation, context, failures), stop, limit_ms=limit_ms)
     stack.callback(interlock.disarm)
     context = replace(context, panic=interlock.panic)
-    interlock.guarded_by([(choice.name, _create(stack, choice, context)) for choice in roles.guards])
+    interlock.guarded_by([(choice.name, _create(stack, choice, context, failures)) for choice in roles.guards])
     observers = ObserverQueue(
-        [(choice.name, _create(stack, choice, context)) for choice in roles.observers],
+        [(choice.name, _create(stack, choice, context, failures)) for choice in roles.observers],
         wants_pixels=any(choice.factory.wants_pixels for choice in roles.observers),
         wait=plan.lock_step,
     )
@@ -256,11 +265,11 @@ def create(choice: Choice, context: Context) -> Any:
     return created
 
 
-def _create(stack: ExitStack, choice: Choice, context: Context) -> Any:
+def _create(stack: ExitStack, choice: Choice, context: Context, failures: list[str]) -> Any:
     created = create(choice, context)
     close = getattr(created, "close", None)
     if callable(close):
-        stack.callback(_close, choice, close)
+        stack.callback(_close, choice, close, failures)
     return created
 
 
@@ -280,12 +289,14 @@ def _named(choice: Choice) -> Iterator[None]:
         raise UserError(f'{choice.where}: the plugin "{choice.name}" cannot be created: {summary(error)}') from error
 
 
-def _close(choice: Choice, close: Callable[[], None]) -> None:
+def _close(choice: Choice, close: Callable[[], None], failures: list[str]) -> None:
     """Close one plugin; what it raises must cost neither the others their turn nor the run its report."""
     try:
         close()
     except Exception as error:
-        log.error('%s: the plugin "%s" failed to close: %s', choice.where, choice.name, summary(error))
+        why = str(error) if isinstance(error, UserError) else summary(error)
+        failures.append(f'{choice.where}: the plugin "{choice.name}" failed to close: {why}')
+        log.error("%s", failures[-1])
 
 
 @dataclass

@@ -109,3 +109,10 @@ def main(arguments: list[str] | None = None) -> None:
         # Whoever read the output has gone; Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    except OSError as error:
+        if not error.filename:
+            raise
+        if os.environ.get(DEBUG_VARIABLE):
+            err.console.print_exception()
+        err.print(f"{error.filename}: {error.strerror}", style="red", markup=False, soft_wrap=True)
+        raise SystemExit(EXIT_USER_ERROR) from None

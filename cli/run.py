@@ -107,9 +107,14 @@ def run(
 
 
 def leave(result: Result) -> None:
-    """End a run's command as the run did, once all of it is said: by its error, or with its signal's status."""
+    """End a run's command as the run did, once all of it is said: by its error, or with its signal's status.
+
+    What an observer failed at has been said when it did; that it is no success is for the status to say.
+    """
     if result.error is not None:
         raise result.error
+    if result.failures and not result.signal:
+        raise SystemExit(2)
     if result.signal:
         raise SystemExit(128 + result.signal)
 

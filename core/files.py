@@ -179,15 +179,19 @@ class LineFile:
     def __init__(self, path: Path) -> None:
         self._pending = PendingFile(path)
         self._file = self._pending.open("w")
+        self._broken = False
 
     def write(self, row: dict[str, Any]) -> None:
-        """Add one line.
+        """Add one line; nothing more once that failed.
 
         :raises UserError: the disk is full.
         """
+        if self._broken:
+            return
         try:
             self._file.write(json.dumps(row, separators=(",", ":")) + "\n")
         except OSError as error:
+            self._broken = True
             raise cannot_write(self._pending.target, error) from error
 
     def close(self) -> None:
@@ -197,10 +201,13 @@ class LineFile:
         """
         try:
             self._file.close()
+            if self._broken:
+                raise UserError(f"{self._pending.target}: a line could not be written, so nothing is left of this file")
+            self._pending.commit()
         except OSError as error:
-            self._pending.discard()
             raise cannot_write(self._pending.target, error) from error
-        self._pending.commit()
+        finally:
+            self._pending.discard()
 
 
 def check_writable(path: Path | None) -> None:

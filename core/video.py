@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -81,6 +82,74 @@ def pictures(path: Path) -> tuple[Iterator[tuple[NDArray[np.uint8], float]], flo
             raise UserError(f"{path}: the video breaks off after {count} frames: the file is cut short")
 
     return each(), fps
+
+
+class VideoFile:
+    """A video that is written picture by picture; whether all of it was written shows when it is closed.
+
+    OpenCV says nothing of a full disk: so what is there is looked at.
+
+    :param path: the file, and `target` what it is called in sentences.
+    :param codec: its four letters.
+    :raises UserError: OpenCV cannot write such a video, or not there.
+    """
+
+    def __init__(self, path: Path, target: Path, codec: str, fps: float, size: tuple[int, int]) -> None:
+        self._path, self._target, self._size = path, target, size
+        self._written = 0
+        self._writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), fps, size)
+        if not self._writer.isOpened():
+            raise UserError(f"{target}: this video cannot be written: {_obstacle(path)}")
+
+    def write(self, picture: NDArray[np.uint8]) -> None:
+        """Add a picture, uint8 (height, width, 3) BGR.
+
+        :raises UserError: it has another size than the first.
+        """
+        size = (picture.shape[1], picture.shape[0])
+        if size != self._size:
+            raise UserError(f"{self._target}: the pictures' size changed from {self._size} to {size}")
+        self._writer.write(picture)
+        self._written += 1
+
+    def close(self) -> None:
+        """Complete the file.
+
+        :raises UserError: it is not whole.
+        """
+        self._writer.release()
+        try:
+            whole = (
+                not ends_early(self._path)
+                and abs(stated_frames(self._path) - self._written) <= 1 + self._written // 200
+            )
+        except (OSError, UserError):
+            whole = False
+        if not whole:
+            raise UserError(f"{self._target}: the video could not be written to its end: {_obstacle(self._path)}")
+
+
+def stated_frames(path: Path) -> int:
+    """Return how many frames a video's header says that it has.
+
+    :raises UserError: it cannot be read.
+    """
+    video, _ = open_video(path)
+    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    video.release()
+    return count
+
+
+def _obstacle(path: Path) -> str:
+    """Return why a file beside a video cannot be written either, found by trying."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            file.write(bytes(1 << 20))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error.strerror or str(error)
+    return "OpenCV does not say why; is there room, and does it have the codec?"
 
 
 def count_frames(path: Path) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from core.errors import UserError
 from core.geometry import Resize
 from core.precision import Precision
+from core.workers import shielded
 from engine.boxes import Rows
 from engine.models import ModelFiles
 from engine.pipeline import Where
@@ -52,9 +54,15 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, job), daemon=True)
-        self._process.start()
+        with shielded():
+            self._process.start()
         theirs.close()
-        self.description: str = self._answer(START_S)
+        self._asked = False
+        try:
+            self.description: str = self._answer(START_S)
+        except BaseException:  # an interrupt while it loads
+            self._process.kill()
+            raise
         """What the engine says of itself; see `Engine.description`."""
 
     def outputs(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
@@ -72,7 +80,7 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         self._pipe.close()
-        self._process.join(5)
+        self._process.join(0 if self._asked else 5)  # one that still computes does not hear that nobody listens
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -84,11 +92,14 @@ class Worker:
         self.close()
 
     def _ask(self, what: str, argument: Any) -> Any:
+        self._asked = True
         try:
             self._pipe.send((what, argument))
         except OSError:
             raise self._gone() from None
-        return self._answer(STEP_S)
+        answer = self._answer(STEP_S)
+        self._asked = False
+        return answer
 
     def _answer(self, timeout_s: float) -> Any:
         try:
@@ -108,6 +119,7 @@ class Worker:
 
 
 def _serve(pipe: Any, job: Job) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is its master's, who then ends it
     # Runtimes write to the terminal whatever they please; what matters comes back through the pipe.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:

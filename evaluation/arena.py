@@ -8,7 +8,6 @@ recall and precision.
 from __future__ import annotations
 
 import concurrent.futures
-import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from agent.profile import LoadedProfile, choose, load_profile
 from agent.session import play
 from agent.types import LEFT, Action, Frame, Target
 from core.errors import UserError
+from core.workers import workers
 from evaluation import figures
 from evaluation.scoring import NO_DISTURBANCE, Disturbance, Observed, ScoredDetector
 from evaluation.statistics import described, mean_interval
@@ -142,17 +142,15 @@ def play_trials(trials: Sequence[Trial], processes: int | None, done: Callable[[
 
     :raises UserError: one of them cannot be played.
     """
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(processes or os.cpu_count(), mp_context=context) as pool:
-        futures = [pool.submit(run_trial, trial) for trial in trials]
-        for future in futures:
-            future.add_done_callback(lambda _: done())
-        try:
+    try:
+        with workers(min(len(trials), processes or os.cpu_count() or 1)) as pool:
+            futures = [pool.submit(run_trial, trial) for trial in trials]
+            for future in concurrent.futures.as_completed(futures):
+                future.result()  # the first that failed ends it all
+                done()
             return [future.result() for future in futures]
-        except concurrent.futures.process.BrokenProcessPool as error:
-            raise UserError("an episode ended its process; run it alone to see why (--episodes 1)") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise UserError("an episode ended its process; run it alone to see why (--episodes 1)") from error
 
 
 def rows(trials: Sequence[Trial], scores: Sequence[Score]) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
-import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from agent.factories import Sample
 from core.errors import UserError
 from core.files import atomic_folder, write_atomically
 from core.images import encode, read_image
+from core.workers import workers
 
 PORTION = 40
 """Frames that a process makes at a time."""
@@ -54,18 +54,14 @@ def _samples(jobs: Sequence[tuple[Any, ...]], done: Callable[[], None]) -> list[
     """Write every job's images in processes of their own; return the images' rows in order."""
     rows: list[dict[str, Any]] = []
     # A game, once broken, takes its process with it; and forked ones would share the parent's threads.
-    with concurrent.futures.ProcessPoolExecutor(
-        os.cpu_count(), mp_context=multiprocessing.get_context("spawn")
-    ) as pool:
-        try:
+    try:
+        with workers(min(len(jobs), os.cpu_count() or 1)) as pool:
             for future in [pool.submit(_portion, *job) for job in jobs]:
                 for row in future.result():
                     rows.append(row)
                     done()
-        except concurrent.futures.process.BrokenProcessPool as error:
-            raise UserError("a game ended its process while it was played; the same command begins anew") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise UserError("a game ended its process while it was played; the same command begins anew") from error
     return rows
 
 

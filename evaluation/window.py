@@ -30,6 +30,7 @@ from agent.session import Result, play
 from agent.types import Detections, Episode, Frame, Measure
 from core.errors import UserError
 from core.text import shown
+from core.workers import shielded
 from evaluation.arena import RandomController
 from evaluation.middleware import StoppingCapture
 
@@ -183,32 +184,35 @@ def own_display() -> Iterator[str]:
             "there is no display, and Xvfb, which would stand in for one, is not installed: on Debian, "
             "apt install xvfb libxcb-render0 libxcb-randr0 libxcb-shm0 libxcb-xfixes0"
         )
-    reading, writing = os.pipe()
-    server = subprocess.Popen(
-        # It ends by itself when its last client does: the agent may be killed.
-        ["Xvfb", "-displayfd", str(writing), "-screen", "0", SCREEN, "-nolisten", "tcp", "-terminate"],
-        pass_fds=[writing],
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        number = pipe.readline().strip()
-    if not number:
-        raise UserError("Xvfb, the X server without a screen, did not start")
-    before = os.environ.get("DISPLAY")
-    os.environ["DISPLAY"] = f":{number}"
     from Xlib import display
 
-    kept = display.Display()  # the client that keeps it running
+    reading, writing = os.pipe()
+    before = os.environ.get("DISPLAY")
+    with shielded():  # until there is a process to end
+        server = subprocess.Popen(
+            # It ends by itself when its last client does: the agent may be killed.
+            ["Xvfb", "-displayfd", str(writing), "-screen", "0", SCREEN, "-nolisten", "tcp", "-terminate"],
+            pass_fds=[writing],
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    client: Any = None
     try:
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            number = pipe.readline().strip()
+        if not number:
+            raise UserError("Xvfb, the X server without a screen, did not start")
+        os.environ["DISPLAY"] = f":{number}"
+        client = display.Display()  # which keeps it running
         yield f":{number}"
     finally:
         if before is None:
-            del os.environ["DISPLAY"]
+            os.environ.pop("DISPLAY", None)
         else:
             os.environ["DISPLAY"] = before
-        kept.close()
+        if client is not None:
+            client.close()
         server.terminate()
         server.wait(10)
 

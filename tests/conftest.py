@@ -1,4 +1,5 @@
 import contextlib
+import fcntl
 import io
 import logging
 import os
@@ -75,6 +76,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "agent" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def _company(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let a test marked `alone` run while no other does: what plays in real time must have the processors.
+
+    Whoever waits to be alone holds the door, so that nobody else begins meanwhile.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    shared = tmp_path_factory.getbasetemp().parent
+    with (shared / "door").open("w") as door, (shared / "room").open("w") as room:
+        alone = request.node.get_closest_marker("alone") is not None
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        yield
 
 
 @dataclass

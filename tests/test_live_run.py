@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 import pytest
@@ -23,7 +24,7 @@ from tests.plugins.test_screen import Screen, until
 
 WINDOW_TITLE = "The game"
 
-pytestmark = pytest.mark.slow  # a live run, on a display of its own
+pytestmark = [pytest.mark.slow, pytest.mark.alone]  # live runs, on a display of their own
 
 
 @pytest.fixture
@@ -32,6 +33,10 @@ def screen(display: str) -> Iterator[Screen]:
     screen.root.warp_pointer(640, 360)
     window = screen.window(WINDOW_TITLE, 590, 310, 100, 100, 0x3366CC)
     yield screen
+    for run in Run.started:  # whatever failed, none goes on beside the tests that follow
+        run.process.kill()
+        run.end()
+    Run.started.clear()
     screen.key("Shift_L", press=False)
     window.destroy()
     screen.display.sync()
@@ -40,6 +45,8 @@ def screen(display: str) -> Iterator[Screen]:
 
 class Run:
     """A live run in a process of its own, Shift held, until it has fired."""
+
+    started: ClassVar["list[Run]"] = []
 
     def __init__(self, folder: Path, screen: Screen, live: bool = True, **changes: object) -> None:
         profile = {
@@ -73,7 +80,9 @@ class Run:
             stderr=(folder / "errors").open("w"),
             env=dict(os.environ),
             text=True,
+            process_group=0,  # a group that its own parent is not in takes SIGTSTP, as one of a shell's does
         )
+        Run.started.append(self)
         assert until(lambda: "found" in self.errors(), 30), self.errors()
         screen.key("Shift_L", press=True)
 

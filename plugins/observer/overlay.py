@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import cv2
 from pydantic import Field
 
 from agent.context import Context
@@ -15,6 +13,7 @@ from agent.hookspecs import hookimpl
 from agent.types import FrameEvent
 from core.errors import UserError
 from core.files import PendingFile
+from core.video import VideoFile
 
 MOST_REPEATS = 300
 """A pause longer than this many pictures is shortened to it."""
@@ -40,7 +39,7 @@ class OverlayObserver:
         self._fps = settings.fps
         self._real_time = not context.lock_step
         self._canvas = Canvas(context.names, context.crosshair)
-        self._writer: Any = None
+        self._writer: VideoFile | None = None
         self._first_ns = 0
         self._written = 0
         self._pending = PendingFile(self._path, ".mp4")
@@ -52,9 +51,7 @@ class OverlayObserver:
         picture = self._canvas.drawn(event)
         if self._writer is None:
             size = (picture.shape[1], picture.shape[0])
-            self._writer = cv2.VideoWriter(str(self._pending.path), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, size)
-            if not self._writer.isOpened():
-                raise UserError(f"{self._path}: OpenCV cannot write this video")
+            self._writer = VideoFile(self._pending.path, self._path, "mp4v", self._fps, size)
             self._first_ns = event.frame.grab_ns
         due = self._written + 1
         if self._real_time:
@@ -64,12 +61,16 @@ class OverlayObserver:
             self._written += 1
 
     def close(self) -> None:
-        """Put the video in its place."""
-        if self._writer is None:
+        """Put the video in its place.
+
+        :raises UserError: it is not whole; then nothing is left of it.
+        """
+        try:
+            if self._writer is not None:
+                self._writer.close()
+                self._pending.commit()
+        finally:
             self._pending.discard()
-            return
-        self._writer.release()
-        self._pending.commit()
 
 
 def _check(settings: Settings, context: Context) -> None:

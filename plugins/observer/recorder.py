@@ -6,12 +6,12 @@ episode, origin and time, so that it decides the same in lock-step.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from pydantic import Field
 
@@ -22,6 +22,7 @@ from agent.recording import EVENTS, INFO, PROFILE, VERSION, row, video_of
 from agent.types import FrameEvent
 from core.errors import UserError
 from core.files import PendingFolder, cannot_write
+from core.video import VideoFile
 
 CODECS = {"ffv1": ("FFV1", "mkv"), "huffyuv": ("HFYU", "avi"), "mp4v": ("mp4v", "mp4")}
 
@@ -61,9 +62,10 @@ class RecorderObserver:
             self._pending.discard()
             raise cannot_write(self._path, error) from error
         self._video = folder / video_of(suffix)
-        self._writer: Any = None
+        self._writer: VideoFile | None = None
         self._size = (0, 0)
         self._frames = 0
+        self._broken = False
         self._info: dict[str, Any] = {
             "version": VERSION,
             "names": list(context.names),
@@ -80,24 +82,36 @@ class RecorderObserver:
         size = (event.frame.width, event.frame.height)
         if self._writer is None:
             self._size = size
-            self._writer = cv2.VideoWriter(
-                str(self._video), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*self._codec), self._fps, size
-            )
-            if not self._writer.isOpened():
-                raise UserError(f"{self._path}: OpenCV cannot write this video")
-        if size != self._size:
-            raise UserError(f"{self._path}: the frames' size changed from {self._size} to {size}")
+            self._writer = VideoFile(self._video, self._path, self._codec, self._fps, size)
+        if self._broken:
+            return
+        self._broken = True  # until this frame is whole
         self._writer.write(np.ascontiguousarray(event.pixels[:, :, :3]))
         self._events.write(json.dumps(row(event), separators=(",", ":")) + "\n")
+        self._broken = False
         self._frames += 1
 
     def close(self) -> None:
-        """Put the folder in its place."""
-        self._events.close()
-        if self._writer is None:
+        """Put the folder in its place.
+
+        :raises UserError: a frame could not be written; then nothing is left of it.
+        """
+        try:
+            self._complete()
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+        finally:
+            with contextlib.suppress(OSError):
+                self._events.close()
             self._pending.discard()
+
+    def _complete(self) -> None:
+        if self._writer is None:
             return
-        self._writer.release()
+        self._events.close()
+        self._writer.close()
+        if self._broken:
+            raise UserError(f"{self._path}: a frame could not be recorded, so nothing is left of this recording")
         self._info |= {"frames": self._frames, "width": self._size[0], "height": self._size[1]}
         (self._pending.path / INFO).write_text(json.dumps(self._info, indent=2) + "\n", encoding="utf-8")
         self._pending.commit()

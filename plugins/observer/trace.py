@@ -19,7 +19,7 @@ from agent.hookspecs import hookimpl
 from agent.types import Frame, FrameEvent
 from core.command import COMMAND
 from core.errors import UserError
-from core.files import PendingFile
+from core.files import PendingFile, cannot_write
 
 TRACKS = {1: "capture", 2: "loop", 3: "observers"}
 CAPTURE, LOOP, OBSERVERS = TRACKS
@@ -51,12 +51,16 @@ class TraceObserver:
         self._trace = Trace
         self._kinds = TrackEvent
         self._next_index = 0
+        self._broken = False
         self._pending = PendingFile(context.path(settings.path))
         self._file = self._pending.open()
         self._describe()
 
     def observe(self, event: FrameEvent) -> None:
         """Write one frame's slices, and the frames that were dropped before it."""
+        if self._broken:
+            return
+        self._broken = True  # until this frame is whole
         began_ns = time.perf_counter_ns()
         frame = event.frame
         out = self._trace()
@@ -75,11 +79,22 @@ class TraceObserver:
             self._instant(out, LOOP, frame.acted_ns, f"veto by {event.veto[0]}")
         self._slice(out, OBSERVERS, "trace", began_ns, time.perf_counter_ns())
         self._file.write(out.SerializeToString())
+        self._broken = False
 
     def close(self) -> None:
-        """Put the trace in its place."""
-        self._file.close()
-        self._pending.commit()
+        """Put the trace in its place.
+
+        :raises UserError: it is not whole; then nothing is left of it.
+        """
+        try:
+            self._file.close()
+            if self._broken:
+                raise UserError(f"{self._pending.target}: a frame could not be traced; nothing is left of it")
+            self._pending.commit()
+        except OSError as error:
+            raise cannot_write(self._pending.target, error) from error
+        finally:
+            self._pending.discard()
 
     def _describe(self) -> None:
         out = self._trace()

@@ -38,7 +38,7 @@ class Frames:
         if self.period_s:
             time.sleep(self.period_s)
         self.given += 1
-        return frame(self.given - 1)
+        return frame(self.given - 1, at_ns=(self.given - 1) * 10_000_000 + 1)
 
 
 class Finder(FakeDetector):

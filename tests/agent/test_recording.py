@@ -105,7 +105,7 @@ def test_a_run_replays_to_the_same_decisions(agent, tmp_path: Path) -> None:
         assert again.returncode == 0, again.stderr
         report = json.loads((tmp_path / f"b{i}.json").read_text())
         assert report["decisions"] == first["decisions"]
-        assert report["frames"] == first["frames"] > 50
+        assert report["frames"] == first["frames"] > 10
     assert agent("replay", "--diff", "r", "again0").returncode == 0
     assert (tmp_path / "r" / "profile.yaml").read_text() == (tmp_path / "p.yaml").read_text()
     slices, threads, instants = parsed(tmp_path / "t.pftrace")

@@ -156,7 +156,7 @@ def test_footage_over_a_profile_and_a_plugin_from_a_file(agent, small: Path) -> 
 def test_footage_that_breaks_off_still_reports_what_was_done(agent, small: Path) -> None:
     (small / "frames" / "5.png").write_bytes(b"no image")
     done = agent("--profile", "mine.yaml", "--report", "r.json")
-    one_sentence(done, "5.png: this image cannot be read")
+    one_sentence(done, "5.png: this is no image or is damaged")
     assert json.loads((small / "r.json").read_text())["frames"] == 5
     assert "latency, ms" in done.stdout
 
@@ -341,7 +341,7 @@ def test_a_plugin_that_cannot_be_made(agent, small: Path, parts: dict, says: str
 def test_a_plugin_that_fails_later_costs_nobody_the_report(agent, small: Path) -> None:
     with_observer(small, observe="raise SystemExit(3)", close="raise OSError('full')")
     done = agent("--profile", "mine.yaml", "--report", "r.json")
-    assert done.returncode == 0
+    assert done.returncode == 2
     assert json.loads((small / "r.json").read_text())["observer_failures"] == {"thing": 10}
     assert "observer thing failed: SystemExit: 3 (thing.py:7)" in done.stderr
     assert 'the plugin "thing" failed to close: OSError: full (thing.py:9)' in done.stderr

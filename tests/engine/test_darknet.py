@@ -105,7 +105,7 @@ def rewritten(old: str, new: str) -> str:
         (rewritten("scale_x_y = 1.05", "scale_x_y = -1"), None, "has scale_x_y=-1"),
         (rewritten("filters=8", f"filters={2**63}"), 8, "is not a number"),
         (rewritten("filters=8", "filters=2147483647"), 8, "has more values than any machine holds"),
-        (rewritten("filters=8", f"filters={'9' * 5000}"), 8, r'filters="9+\.\.\." is not a number'),
+        (rewritten("filters=8", f"filters={'9' * 5000}"), 8, '999..." is not a number'),
         (rewritten("[maxpool]\nsize=2", "[maxpool]\nantialiasing=1\nsize=2"), None, "has antialiasing=1"),
         (rewritten("[maxpool]\nsize=2", "[maxpool]\nmaxpool_depth=1\nsize=2"), None, "has maxpool_depth=1"),
         (rewritten("filters=8", "filters=8\nflipped=1"), 8, "has flipped=1, which is not supported"),

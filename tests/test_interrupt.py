@@ -1,0 +1,63 @@
+"""Ctrl-C ends every command within seconds, with all that it started; then the same command works again."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import FIXED, ROOT, RUN_MARK
+from tests.plugins.test_screen import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
+MODEL = ("--model", "doom-yolov4-tiny")
+COMMANDS = {
+    "run": ("--profile", "doom.yaml", *FIXED),
+    "arena": ("arena", "--profile", "doom.yaml", "--episodes", "6", "--baselines", "oracle,random", *FIXED),
+    "collect": ("collect", "--profile", "doom.yaml", "--frames", "500", "--out", "set"),
+    "calibrate": ("calibrate", "--profile", "doom-window.yaml", "--live", "--xvfb", "--no-write"),
+    "demo-window": ("demo-window", "--live", "--xvfb", *FIXED),
+    "bench": ("bench", *MODEL, "--engines", "openvino:fp32,onnx:cpu:fp32", "--frames", "4000"),
+    "doctor": ("doctor", *MODEL),
+}
+
+
+def started_by(folder: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(RUN_MARK) == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("wait_s", [0.6, 4.0])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_interrupt_ends_a_command_and_its_children(name: str, wait_s: float, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "agent.py"), *COMMANDS[name]],
+        cwd=tmp_path,
+        env={**os.environ, RUN_MARK: str(tmp_path), "DISPLAY": "", "RETICLE_CACHE": str(tmp_path / "cache")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+    time.sleep(wait_s)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
+    try:
+        _, said = process.communicate(timeout=5)
+    finally:
+        process.kill()
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert until(lambda: not started_by(tmp_path), 5), started_by(tmp_path)
+    assert not (tmp_path / "set").exists()
+    assert list(tmp_path.glob(".*")) == []
