@@ -118,12 +118,15 @@ class DetectorFactory(Factory):
     """Creates detectors.
 
     :param runs_models: it runs any model that its settings name, as `detect` and `collect --autolabel` do.
+    :param named_classes: called with the settings and the context; returns its class names, for what can be checked
+        before it is created. It must be quick, and raises `UserError` as `check` does.
     """
 
     role: ClassVar[Role] = "detector"
     methods: ClassVar[tuple[str, ...]] = ("detect", "names")
 
     runs_models: bool = False
+    named_classes: Callable[[Any, Context], tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True)

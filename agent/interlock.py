@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from agent.roles import Actuation, Guard, WatchedActuation
+from agent.roles import Actuation, CountingGuard, Guard, WatchedActuation
 from agent.types import Action, Frame
 from core.errors import summary
 
@@ -53,6 +53,7 @@ class Interlock:
         self._clock = clock
         self.__actuation = actuation
         self._guards: tuple[tuple[str, Guard], ...] = ()
+        self._counting: tuple[CountingGuard, ...] = ()
         self._stop = stop
         self._lock = threading.Lock()
         self._disarmed = False
@@ -76,6 +77,7 @@ class Interlock:
     def guarded_by(self, guards: Sequence[tuple[str, Guard]]) -> None:
         """Set the guards, as (name, guard), asked in this order; the first veto counts."""
         self._guards = tuple(guards)
+        self._counting = tuple(guard for _, guard in guards if isinstance(guard, CountingGuard))
         self.vetoes = {name: 0 for name, _ in guards}
 
     def submit(self, action: Action, frame: Frame) -> bool:
@@ -95,6 +97,7 @@ class Interlock:
                 # A panic or the watchdog may have come between the guards' word and this line.
                 veto = self._barred(frame)
                 if veto is None:
+                    presses = action.buttons & ~self._held
                     self._held = action.buttons
                     try:
                         self.__actuation.apply(action)
@@ -103,6 +106,8 @@ class Interlock:
                         self._held = 0
                         raise
                     self.actions += 1
+                    for guard in self._counting:
+                        guard.carried_out(action, presses, self._clock())
                     if self._barred(frame) is not None:
                         # A panic or the watchdog came while it acted: their release may have come too early.
                         self.__actuation.release()

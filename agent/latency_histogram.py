@@ -42,6 +42,8 @@ class Histogram:
         It is the middle of the bucket that holds the record of that rank, never above the maximum.
         """
         rank = max(1, -(-self.count * part // 1))
+        if rank >= self.count:
+            return float(self.max_ns)
         seen = 0
         for i, n in enumerate(self._buckets):
             seen += n

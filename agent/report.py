@@ -47,6 +47,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "observer_drops": result.observer_drops,
         "observer_failures": result.observer_failures,
         "decisions": statistics.decisions,
+        "detections_digest": statistics.found,
         "stages_ms": {name: stage.summary_ms() for name, stage in statistics.stages.items()},
         "end_to_end_ms": statistics.end_to_end.summary_ms(),
         "frame_age_ms": statistics.frame_age.summary_ms(),

@@ -181,3 +181,11 @@ class Guard(Protocol):
         each action that moves or holds something, so it must be quick; what takes long (asking the window system,
         listing processes) belongs on a thread of the guard's own. A guard that raises has vetoed.
         """
+
+
+@runtime_checkable
+class CountingGuard(Guard, Protocol):
+    """A guard that goes by what was carried out."""
+
+    def carried_out(self, action: Action, presses: int, now_ns: int) -> None:
+        """Take note of an action that every guard let pass and that was carried out."""

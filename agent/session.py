@@ -8,13 +8,14 @@ import signal
 import threading
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from agent.border import Border, check_names
 from agent.context import Context
+from agent.factories import DetectorFactory
 from agent.history import CommandHistory, View
 from agent.interlock import Interlock, StopFlag, Watchdog
 from agent.loop import END_OF_FRAMES, ActiveRoles, run
@@ -227,7 +228,12 @@ def check_all(choices: Iterable[Choice], context: Context) -> None:
 
     :raises UserError: something is not; all that is missing, a line each.
     """
+    choices = list(choices)
     problems = []
+    for choice in choices:
+        if isinstance(choice.factory, DetectorFactory) and choice.factory.named_classes is not None:
+            with suppress(UserError):  # its own check says it
+                context = replace(context, names=choice.factory.named_classes(choice.settings, context))
     for choice in choices:
         if choice.factory.check is not None:
             try:

@@ -47,6 +47,7 @@ class RunStatistics:
     _first: list[int] = field(default_factory=list)
     _all: Any = field(default_factory=_digest)
     _episode: Any = field(default_factory=_digest)
+    _found: Any = field(default_factory=_digest, init=False)
     _number: int = 0
     _grid: bytes = b""
 
@@ -54,6 +55,11 @@ class RunStatistics:
     def decisions(self) -> str:
         """A digest of every frame's target and action, in order: equal runs decided the same."""
         return str(self._all.hexdigest())
+
+    @property
+    def found(self) -> str:
+        """A digest of every frame's detections, in order."""
+        return str(self._found.hexdigest())
 
     def decisions_of(self, episode: int) -> str | None:
         """Return the same of one episode; None when it had no frame."""
@@ -90,6 +96,10 @@ class RunStatistics:
         grid = frame.pixels[::GRID_PX, ::GRID_PX].tobytes()
         self.duplicates += grid == self._grid
         self._grid = grid
+        self._found.update(detections.xyxy.tobytes())
+        self._found.update(detections.confidence.tobytes())
+        self._found.update(detections.class_id.tobytes())
+        self._found.update(b"|")
         self._decided(frame, target, action)
 
     def _decided(self, frame: Frame, target: Target | None, action: Action) -> None:

@@ -38,9 +38,11 @@ from plugins.detector.yolo import reticle_detector
 CONFIDENCE, NMS = 0.25, 0.45
 
 
-def their_way(network: Network, model: Any, grab: Callable[[], NDArray[np.uint8]]) -> list[tuple[float, ...]]:
+def their_way(network: Network, model: Any, grab: Callable[[], Frame | None]) -> list[tuple[float, ...]]:
     """Return boxes (x1, y1, x2, y2, score, class) in pixels of the window."""
-    image = cv2.cvtColor(grab(), cv2.COLOR_BGRA2RGB)
+    frame = grab()
+    assert frame is not None
+    image = cv2.cvtColor(frame.pixels, cv2.COLOR_BGRA2RGB)
     height, width = image.shape[:2]
     size = network.width
     scale = min(size / width, size / height)
@@ -114,9 +116,10 @@ def main() -> None:
         for i in range(options.frames + 10):
             screen.show(i)
             began = time.perf_counter()
-            their_way(network, model, lambda: window.grab().pixels)
+            their_way(network, model, window.grab)
             took = time.perf_counter() - began
-            frame: Frame = region.grab()
+            frame = region.grab()
+            assert frame is not None
             frame.taken_ns = time.perf_counter_ns()
             detector.detect(frame)
             frame.decoded_ns = time.perf_counter_ns()

@@ -123,7 +123,7 @@ def _run(given: Arguments) -> None:
     )
     with progress() as tell:
         result = run(config, tell)
-    heads, lines = playing.heads_and_lines(result.rows, result.shown, len(latencies) > 1)
+    heads, lines = playing.heads_and_lines(result.rows, result.shown, len(latencies) > 1 or any(latencies))
     print_table(heads, lines, optional=("recall", "precision", "overshoot deg", "episodes"))
     block = provenance(**result.provenance())
     print_provenance(block)

@@ -105,11 +105,18 @@ def _autolabel(loaded: LoadedProfile, given: Arguments, model: str) -> None:
     from evaluation.autolabel import FORMS, autolabel
 
     one_of("--form", given.form, FORMS)
+    if given.picture is not None:
+        raise UserError("--sheet draws a data set of a game's own truth; look at this one in a labelling tool")
     options = Options(footage=given.footage)
     with progress() as tell:
         count = counter(tell, "frames", given.frames)
         collection, result = autolabel(loaded, model, given.form, given.frames, given.every_s, options, given.to, count)
     lines = [[name, str(boxes)] for name, boxes in collection.boxes.most_common()]
     print_table(["class", "boxes"], lines, numbers=("boxes",))
-    out.print(f"{collection.frames} frames ({result.ended}); correct the labels before training", soft_wrap=True)
+    out.print(
+        f"{collection.frames} of {collection.seen} frames ({result.ended}): {collection.too_soon} came within "
+        f"{given.every_s:g} s of another, {collection.alike} looked like the one before; correct the labels before "
+        "training",
+        soft_wrap=True,
+    )
     announce("data set", given.to)

@@ -39,11 +39,12 @@ def show_report(report: dict[str, Any], console: LazyConsole) -> None:
         if report[key]:
             console.print(f"[yellow]{report[key]} {text}.[/]")
     contention = report["contention"]
+    smaller = "a smaller network" if report["provenance"].get("precision") == "int8" else "a smaller network or INT8"
     if contention["share"] > CONTENDED:
         console.print(
             f"[yellow]In {100 * contention['share']:.0f} % of the frames the network took more than twice its "
             f"{contention['alone_ms']:.2f} ms: something else (the game?) takes its processor. loop.max_fps leaves it "
-            "room; a smaller network or INT8 takes less.[/]",
+            f"room; {smaller} takes less.[/]",
             soft_wrap=True,
         )
     if report["classes"]:

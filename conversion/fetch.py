@@ -104,7 +104,9 @@ def _retrieve(url: str, known_hash: str | None, folder: Path, name: str, progres
         raise UserError(f"{url}: the server answered {error.response.status_code}; try again later") from error
     except (requests.RequestException, OSError) as error:
         raise UserError(
-            f"{url}: the download broke off ({type(error).__name__}); run the command again to go on with it"
+            f"{url}: the download broke off ({type(error).__name__}); run the command again to go on with it, or get "
+            "the cfg and weights elsewhere and make the bundle of them with `convert --cfg FILE --weights FILE --out "
+            "models/NAME`"
         ) from error
     return Path(path)
 

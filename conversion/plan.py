@@ -53,7 +53,7 @@ def read(path: Path) -> Plan:
     :raises UserError: there is none.
     """
     plan = path.with_suffix(".json")
-    what = "the engine's plan, which convert makes"
+    what = "the engine's plan"
     data = validated(_Stored, read_json(plan, what), plan, what)
     return Plan(data.key, tuple(PlanLayer(*row.model_dump().values()) for row in data.layers))
 

@@ -97,6 +97,8 @@ def atomic_file(path: Path, suffix: str = ".part") -> Iterator[Path]:
         yield pending.path
         pending.commit()
     except OSError as error:
+        if _elsewhere(error, pending.path, path):
+            raise
         raise cannot_write(path, error) from error
     finally:
         pending.discard()
@@ -146,9 +148,17 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield pending.path
         pending.commit()
     except OSError as error:
+        if _elsewhere(error, pending.path, path):
+            raise
         raise cannot_write(path, error) from error
     finally:
         pending.discard()
+
+
+def _elsewhere(error: OSError, *places: Path) -> bool:
+    """Tell whether an error is about another file than those that are written."""
+    name = error.filename
+    return isinstance(name, str) and not any(Path(name).is_relative_to(place) for place in places)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

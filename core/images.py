@@ -68,14 +68,14 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{path}: this image cannot be read: {reason}") from error
     if ends_early(data.tobytes()):
-        raise UserError(f"{path}: this image is damaged (it ends early)")
+        raise UserError(f"{path}: this image is damaged (it ends early); take it out or replace it")
     with quiet_codecs():
         try:
             picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
         except cv2.error:  # more pixels than OpenCV takes
             picture = None
     if picture is None:
-        raise UserError(f"{path}: this is no image or is damaged")
+        raise UserError(f"{path}: this is no image or is damaged; take it out or replace it")
     return np.asarray(picture, np.uint8)
 
 

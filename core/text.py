@@ -16,8 +16,9 @@ LONGEST_NAME = 200
 """Characters of a class name, or of what a message quotes."""
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode's categories of what is not seen: control and format characters, surrogates, line and paragraph ends."""
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode's categories of what is not seen: control and format characters, surrogates, those without a meaning, line and
+paragraph ends."""
 
 
 def read_text(path: Path, what: str, any_encoding: bool = False) -> str:

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -40,7 +42,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     names: tuple[str, ...] = Field(min_length=1)
-    size: tuple[int, int]
+    size: tuple[Annotated[int, Field(ge=32, le=16384)], Annotated[int, Field(ge=32, le=16384)]]
     source: str = ""
     sha256: dict[str, str]
     steps: dict[str, str] = Field(default_factory=dict)
@@ -81,10 +83,21 @@ def find(name: str, folder: Path | None = None) -> ModelFiles:
         raise UserError(f'the model {name} is not here yet: get it with "{COMMAND} fetch {name}"')
     if Path(name).name != name:
         raise UserError(f"{name}: there is no bundle here (a folder with model.yaml); `convert --out` makes one")
+    near = difflib.get_close_matches(name, [*_known(), *OFFICIAL], n=1)
+    if near:
+        get = f'; get it with "{COMMAND} fetch {near[0]}"' if near[0] in OFFICIAL and near[0] not in _known() else ""
+        raise UserError(f'there is no bundle models/{name}; did you mean "{near[0]}"?{get}')
     raise UserError(
         f"there is no bundle models/{name}: make one from your own Darknet files with "
-        f'"{COMMAND} convert --cfg FILE --weights FILE --names FILE --out models/{name}"'
+        f'"{COMMAND} convert --cfg FILE --weights FILE --names FILE --out models/{name}", or take one of '
+        f"{', '.join(dict.fromkeys([*_known(), *OFFICIAL]))} (`fetch` gets the official ones)"
     )
+
+
+def _known() -> list[str]:
+    """Return the names of the bundles in models/."""
+    folders = {MODELS, Path("models").resolve()}
+    return sorted({file.parent.name for folder in folders for file in folder.glob("*/model.yaml")})
 
 
 def int8_file(precision: Precision) -> str | None:

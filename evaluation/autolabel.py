@@ -36,6 +36,9 @@ class Collection:
     """What was collected so far."""
 
     frames: int = 0
+    seen: int = 0
+    too_soon: int = 0
+    alike: int = 0
     boxes: Counter[str] = field(default_factory=Counter)
 
 
@@ -77,7 +80,10 @@ def autolabel(
         if result.error is not None:
             raise result.error
         if not collection.frames:
-            raise UserError(f"no frame was kept ({result.ended})")
+            raise UserError(
+                f"no frame was taken of the {collection.seen} that were seen ({result.ended}): {collection.too_soon} "
+                f"came too soon after another, {collection.alike} looked like the one before"
+            )
     return collection, result
 
 
@@ -105,13 +111,18 @@ class _LabellingDetector:
 
     def detect(self, frame: Frame) -> Detections:
         """Keep the frame if it is time and it is new."""
-        now = time.perf_counter_ns()
-        if now >= self._next_ns:
-            small = thumbnail(frame.pixels)
-            if self._last is None or float(np.abs(small - self._last).mean()) > CHANGE:
-                self._last = small
-                self._next_ns = now + self._every_ns
-                self._keep(frame)
+        now, collection = time.perf_counter_ns(), self._collection
+        collection.seen += 1
+        if now < self._next_ns:
+            collection.too_soon += 1
+            return Detections.empty()
+        small = thumbnail(frame.pixels)
+        if self._last is not None and float(np.abs(small - self._last).mean()) <= CHANGE:
+            collection.alike += 1
+            return Detections.empty()
+        self._last = small
+        self._next_ns = now + self._every_ns
+        self._keep(frame)
         return Detections.empty()
 
     def _keep(self, frame: Frame) -> None:

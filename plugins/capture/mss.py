@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -13,11 +14,13 @@ from agent.factories import CaptureFactory, PluginSettings
 from agent.hookspecs import hookimpl
 from agent.types import Frame
 from core.errors import UserError
-from plugins.desktop.windows import find_window
+from plugins.desktop.windows import FollowedWindow, Window, find_window
 from plugins.pace import Pace
 
 CHANGE_NS = 100_000_000
 """A picture that stays the same is given again after so long, so that the loop need not wait for ever."""
+
+log = logging.getLogger("reticle")
 
 
 class Settings(PluginSettings):
@@ -25,7 +28,8 @@ class Settings(PluginSettings):
 
     monitor: int = Field(1, ge=0, description="1 is the first monitor, 0 all of them as one picture.")
     window: str | None = Field(
-        None, description="Count the region from the window whose title contains this, not from the monitor."
+        None,
+        description="Count the region from the window whose title is or contains this; it goes along with it.",
     )
     width: int | None = Field(None, gt=0, description="The region's width, pixels; all of it by default.")
     height: int | None = Field(None, gt=0, description="The region's height, pixels; all of it by default.")
@@ -77,24 +81,56 @@ class MssCapture:
                 f"there is no screen to capture ({_line(error)}): start it in a desktop session, with DISPLAY "
                 "set, or without a screen under xvfb-run"
             ) from error
-        self.region = region(settings, monitors)
-        self._origin = (self.region["left"], self.region["top"])
-        self._shape = (self.region["height"], self.region["width"], 4)
+        self._settings, self._monitors = settings, monitors
+        self._closed = False
+        self._place: Window | None = None if settings.window is None else find_window(settings.window)
+        self.region = region(settings, monitors, self._place)
+        self._followed = None if self._place is None else FollowedWindow(self._place)
+        if self._place is not None:
+            log.info("watching the window %r", self._place.title)
 
-    def grab(self) -> Frame:
+    def grab(self) -> Frame | None:
         """Return the region as it is now, BGRA; with `skip_duplicates`, once it has changed or CHANGE_S have passed.
+
+        The region goes with its window. While that is not to be seen this waits, so that nothing is decided on what
+        shows in its place.
 
         :raises UserError: the screen went away.
         """
         until_ns = time.perf_counter_ns() + CHANGE_NS
         while True:
             self._pace.wait()
+            if self._followed is not None and not self._go_along(self._followed):
+                return None
             frame = self._grab()
             if not self._skip or frame.grab_ns > until_ns:
                 return frame
             if self._raw != self._last:
                 self._last = self._raw
                 return frame
+
+    def _go_along(self, followed: FollowedWindow) -> bool:
+        """Put the region where the window is, waiting until it can be seen; return False once this is closed."""
+        told = False
+        while not self._closed:
+            place = followed.place
+            if place is not None and place == self._place:
+                return True
+            try:
+                if place is not None:
+                    self.region = region(self._settings, self._monitors, place)
+                    self._place = place
+                    log.info("the window %r is at (%d, %d) now", place.title, place.left, place.top)
+                    return True
+                why = "is not to be seen"
+            except UserError as error:  # a part of it is beyond the screen
+                why = str(error)
+            if not told:
+                log.warning("the window %r: %s; nothing is done until it is back", self._settings.window, why)
+                told = True
+                self._place = None
+            time.sleep(0.02)
+        return False
 
     def _grab(self) -> Frame:
         grab_ns = time.perf_counter_ns()
@@ -106,29 +142,34 @@ class MssCapture:
             raise UserError(f"the screen was lost while grabbing {self.region}: {_line(error)}") from error
         # `raw` is a bytearray of this grab alone; `bgra` would copy it.
         self._raw = shot.raw
-        pixels = np.frombuffer(self._raw, np.uint8).reshape(self._shape)
-        frame = Frame(pixels, self._index, grab_ns, time.perf_counter_ns(), self._origin)
+        place = self.region
+        pixels = np.frombuffer(self._raw, np.uint8).reshape(place["height"], place["width"], 4)
+        frame = Frame(pixels, self._index, grab_ns, time.perf_counter_ns(), (place["left"], place["top"]))
         self._index += 1
         return frame
 
     def close(self) -> None:
         """Give the screen back."""
+        self._closed = True
+        if self._followed is not None:
+            self._followed.close()
         if self._mss is not None:
             self._mss.close()
 
 
-def region(settings: Settings, monitors: list[dict[str, Any]]) -> dict[str, int]:
+def region(settings: Settings, monitors: list[dict[str, Any]], window: Window | None = None) -> dict[str, int]:
     """Return the region as left, top, width, height in pixels of the whole screen.
 
     :param monitors: as mss lists them: all as one picture, then one by one.
-    :raises UserError: no such monitor or window, or the region does not lie within the screen.
+    :param window: what it counts from where the settings name one.
+    :raises UserError: no such monitor, or the region does not lie within the screen.
     """
     if settings.monitor >= len(monitors):
         raise UserError(f"monitor {settings.monitor} does not exist; there are 1 to {len(monitors) - 1}")
     within = {key: int(monitors[settings.monitor][key]) for key in ("left", "top", "width", "height")}
     screen = monitors[0]
-    if settings.window is not None:
-        within = find_window(settings.window)
+    if window is not None:
+        within = {"left": window.left, "top": window.top, "width": window.width, "height": window.height}
     else:
         screen = within
     width, height = settings.width or within["width"], settings.height or within["height"]
@@ -153,7 +194,15 @@ def _line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
+def check(settings: Settings, context: Context) -> None:
+    """See that the screen, the monitor and the window are there.
+
+    :raises UserError: one is not, or the region lies outside.
+    """
+    MssCapture(settings, context).close()
+
+
 @hookimpl
 def reticle_capture() -> CaptureFactory:
     """Offer `mss`."""
-    return CaptureFactory("mss", MssCapture, Settings, "a region of the screen, by mss")
+    return CaptureFactory("mss", MssCapture, Settings, "a region of the screen, by mss", check=check)

@@ -13,6 +13,8 @@ from agent.context import Context
 from agent.factories import DetectorFactory, PluginSettings
 from agent.hookspecs import hookimpl
 from agent.types import Detections, Frame
+from core.command import COMMAND
+from core.errors import UserError
 
 if TYPE_CHECKING:
     from engine.models import ModelFiles
@@ -125,14 +127,34 @@ def check(settings: Settings, context: Context) -> None:
     :raises UserError: one of it is not so; the message says what to do.
     """
     from engine.darknet import check_weights, read_cfg
-    from engine.engine import check_engine
-    from engine.models import names_of
+    from engine.engine import AUTO, check_engine
+    from engine.models import GRAPH_FILES, names_of
+    from engine.runtime import find_runtime
 
     files = _files(settings, context)
     network = read_cfg(files.cfg, _size(settings) or files.size)
     names_of(files, network)
     check_weights(files.weights, network)
-    check_engine(settings.engine, "fp32" if settings.precision == "auto" else settings.precision)
+    precision = "fp32" if settings.precision == "auto" else settings.precision
+    check_engine(settings.engine, precision)
+    needed = GRAPH_FILES["int8-uint8"] if settings.engine == AUTO else find_runtime(settings.engine).needs(precision)
+    if precision == "int8" and needed is not None and needed not in files.sha256:
+        raise UserError(
+            f"{files.folder or files.cfg}: there is no INT8 graph of this model yet ({needed}); make it with "
+            f'"{COMMAND} convert --precision int8 --calibrate FOLDER_OF_IMAGES ...", or take another precision'
+        )
+
+
+def named_classes(settings: Settings, context: Context) -> tuple[str, ...]:
+    """Return the model's class names.
+
+    :raises UserError: its files are missing or wrong.
+    """
+    from engine.darknet import read_cfg
+    from engine.models import names_of
+
+    files = _files(settings, context)
+    return names_of(files, read_cfg(files.cfg, _size(settings) or files.size))
 
 
 def _files(settings: Settings, context: Context) -> ModelFiles:
@@ -165,4 +187,5 @@ def reticle_detector() -> DetectorFactory:
         runs_models=True,
         prepare=prepare,
         check=check,
+        named_classes=named_classes,
     )

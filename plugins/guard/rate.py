@@ -15,7 +15,7 @@ WINDOW_NS = 1_000_000_000
 
 
 class Settings(PluginSettings):
-    """The limits over any one second. Place this guard last: what it lets pass it counts as done."""
+    """The limits over any one second, by what was carried out."""
 
     max_counts_per_s: int = Field(
         20000, gt=0, description="The most counts a second, the larger of both axes of each action added up."
@@ -45,10 +45,14 @@ class RateGuard:
             return f"more than {self._max_counts} counts a second"
         if clicks and self._clicks + clicks > self._max_clicks:
             return f"more than {self._max_clicks} clicks a second"
+        return None
+
+    def carried_out(self, action: Action, presses: int, now_ns: int) -> None:
+        """Add the action to the last second's."""
+        counts, clicks = max(abs(action.dx), abs(action.dy)), presses.bit_count()
         self._counts += counts
         self._clicks += clicks
-        passed.append((now_ns, counts, clicks))
-        return None
+        self._passed.append((now_ns, counts, clicks))
 
 
 @hookimpl

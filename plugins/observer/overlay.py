@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from agent.context import Context
@@ -18,12 +20,19 @@ from core.video import VideoFile
 MOST_REPEATS = 300
 """A pause longer than this many pictures is shortened to it."""
 
+FPS = 35.0
+
 
 class Settings(PluginSettings):
     """Where the video goes."""
 
     path: Path = Field(description="The video, .mp4.")
-    fps: float = Field(35.0, gt=0, le=240, description="Pictures a second of the video.")
+    fps: float | None = Field(
+        None,
+        gt=0,
+        le=240,
+        description="Pictures a second of the video; by default 35 live, and the frames' own pace in lock-step.",
+    )
 
 
 class OverlayObserver:
@@ -36,8 +45,10 @@ class OverlayObserver:
 
     def __init__(self, settings: Settings, context: Context) -> None:
         self._path = context.path(settings.path)
-        self._fps = settings.fps
         self._real_time = not context.lock_step
+        self._fps = settings.fps or (FPS if self._real_time else None)
+        self._pace = self._fps or FPS
+        self._first: tuple[NDArray[np.uint8], int] | None = None
         self._canvas = Canvas(context.names, context.crosshair)
         self._writer: VideoFile | None = None
         self._first_ns = 0
@@ -50,15 +61,31 @@ class OverlayObserver:
             return
         picture = self._canvas.drawn(event)
         if self._writer is None:
-            size = (picture.shape[1], picture.shape[0])
-            self._writer = VideoFile(self._pending.path, self._path, "mp4v", self._fps, size)
-            self._first_ns = event.frame.grab_ns
+            if self._fps is None and self._first is None:
+                self._first = picture, event.frame.at_ns  # the second tells the pace
+                return
+            self._begin(picture, event)
         due = self._written + 1
         if self._real_time:
-            due = min(self._written + MOST_REPEATS, round((event.frame.grab_ns - self._first_ns) / 1e9 * self._fps) + 1)
+            passed_s = (event.frame.grab_ns - self._first_ns) / 1e9
+            due = min(self._written + MOST_REPEATS, round(passed_s * self._pace) + 1)
         while self._written < due:
-            self._writer.write(picture)
-            self._written += 1
+            self._write(picture)
+
+    def _begin(self, picture: NDArray[np.uint8], event: FrameEvent) -> None:
+        if self._fps is None and self._first is not None:
+            between_ns = event.frame.at_ns - self._first[1]
+            self._pace = min(max(1e9 / between_ns, 1.0), 240.0) if between_ns > 0 else FPS
+        size = (picture.shape[1], picture.shape[0])
+        self._writer = VideoFile(self._pending.path, self._path, "mp4v", self._pace, size)
+        self._first_ns = event.frame.grab_ns
+        if self._first is not None:
+            self._write(self._first[0])
+
+    def _write(self, picture: NDArray[np.uint8]) -> None:
+        assert self._writer is not None
+        self._writer.write(picture)
+        self._written += 1
 
     def close(self) -> None:
         """Put the video in its place.
@@ -66,6 +93,11 @@ class OverlayObserver:
         :raises UserError: it is not whole; then nothing is left of it.
         """
         try:
+            if self._writer is None and self._first is not None:  # a run of one frame
+                self._writer = VideoFile(
+                    self._pending.path, self._path, "mp4v", FPS, (self._first[0].shape[1], self._first[0].shape[0])
+                )
+                self._write(self._first[0])
             if self._writer is not None:
                 self._writer.close()
                 self._pending.commit()

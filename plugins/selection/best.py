@@ -172,5 +172,9 @@ class Near:
 def reticle_selection() -> SelectionFactory:
     """Offer `best`."""
     return SelectionFactory(
-        "best", BestSelection, Settings, "the best by distance, size and confidence, kept by a margin"
+        "best",
+        BestSelection,
+        Settings,
+        "the best by distance, size and confidence, kept by a margin",
+        check=nearest.check,
     )

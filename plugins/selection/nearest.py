@@ -38,6 +38,15 @@ def priorities(settings: Settings, context: Context) -> dict[int, int] | None:
     return {class_index(name, context.names, "selection.classes"): rank for rank, name in enumerate(settings.classes)}
 
 
+def check(settings: Settings, context: Context) -> None:
+    """See that the detector knows the classes, where its names are known already.
+
+    :raises UserError: it lacks one.
+    """
+    if context.names:
+        priorities(settings, context)
+
+
 class NearestSelection:
     """Nearest to where the crosshair will be once all that was sent shows; ties go to the detection that comes first.
 
@@ -87,4 +96,6 @@ class NearestSelection:
 @hookimpl
 def reticle_selection() -> SelectionFactory:
     """Offer `nearest`."""
-    return SelectionFactory("nearest", NearestSelection, Settings, "the nearest to the crosshair, by class priority")
+    return SelectionFactory(
+        "nearest", NearestSelection, Settings, "the nearest to the crosshair, by class priority", check=check
+    )

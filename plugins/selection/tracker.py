@@ -18,7 +18,7 @@ from agent.factories import SelectionFactory
 from agent.hookspecs import hookimpl
 from agent.types import Detections, Frame, Target
 from core.errors import UserError
-from plugins.selection import best
+from plugins.selection import best, nearest
 
 RATE = 30.0
 """The frames a second in which the package counts its lost tracks."""
@@ -139,6 +139,7 @@ def _check(settings: Settings, context: Context) -> None:
             "the selection `tracker` needs the package trackers, which is not installed: start with `uv run --extra "
             "track agent.py ...`, or use the selection `best`"
         )
+    nearest.check(settings, context)
 
 
 @hookimpl

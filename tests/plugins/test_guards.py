@@ -23,9 +23,11 @@ def test_staleness() -> None:
 
 def test_rate_of_counts_and_clicks() -> None:
     guard = rate.RateGuard(rate.Settings(max_counts_per_s=100, max_clicks_per_s=2), context())
-    assert guard.check(Action(60, -10), LEFT, frame(), 0) is None
+    guard.carried_out(Action(60, -10), LEFT, 0)
     assert guard.check(Action(41), 0, frame(), SECOND // 2) == "more than 100 counts a second"
     assert guard.check(Action(-40), LEFT, frame(), SECOND // 2) is None
+    assert guard.check(Action(-40), LEFT, frame(), SECOND // 2) is None, "what another guard vetoed does not count"
+    guard.carried_out(Action(-40), LEFT, SECOND // 2)
     assert guard.check(Action(), LEFT, frame(), SECOND - 1) == "more than 2 clicks a second"
     assert guard.check(Action(60), LEFT, frame(), SECOND) is None
 
@@ -36,7 +38,9 @@ def test_no_second_ever_holds_more_than_the_limits(steps: list[tuple[int, int, b
     now, passed = 0, []
     for wait, dx, click in steps:
         now += wait
-        if guard.check(Action(dx), LEFT if click else 0, frame(), now) is None:
+        presses = LEFT if click else 0
+        if guard.check(Action(dx), presses, frame(), now) is None:
+            guard.carried_out(Action(dx), presses, now)
             passed.append((now, abs(dx), click))
     for end, _, _ in passed:
         window = [(n, c) for t, n, c in passed if end - SECOND < t <= end]

@@ -140,6 +140,57 @@ def test_mss_counts_from_a_window(screen: Screen) -> None:
         screen.display.sync()
 
 
+def test_mss_goes_with_its_window_and_waits_while_that_is_not_to_be_seen(screen: Screen) -> None:
+    window = screen.window("Moving", 200, 100, 120, 80, 0x3366CC)
+    capture = MssCapture(Settings(window="Moving"), context())
+    frames: list = []
+    thread = threading.Thread(target=lambda: frames.extend(iter(capture.grab, None)))
+
+    def shows() -> bool:
+        return bool(np.all(frames[-1].pixels[:, :, :3] == (0xCC, 0x66, 0x33)))
+
+    try:
+        assert capture.grab().origin == (200, 100)
+        thread.start()
+        window.configure(x=640, y=330)
+        screen.display.sync()
+        assert until(lambda: frames and frames[-1].origin == (640, 330) and shows())
+        window.unmap()
+        screen.display.sync()
+        time.sleep(0.2)
+        count = len(frames)
+        time.sleep(0.2)
+        assert len(frames) == count, "what shows in the window's place is nobody's business"
+        window.map()
+        screen.display.sync()
+        assert until(lambda: len(frames) > count and shows())
+        window.configure(x=1270)
+        screen.display.sync()
+        time.sleep(0.2)
+        count = len(frames)
+        time.sleep(0.1)
+        assert len(frames) == count, "a part of it is beyond the screen"
+    finally:
+        window.destroy()
+        screen.display.sync()
+        capture.close()
+        thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_mss_prefers_the_window_with_just_that_title(screen: Screen) -> None:
+    first = screen.window("The game - launcher", 10, 10, 60, 60, 0)
+    second = screen.window("The game", 300, 200, 60, 60, 0)
+    try:
+        capture = MssCapture(Settings(window="the game"), context())
+        assert capture.region["left"] == 300
+        capture.close()
+    finally:
+        first.destroy()
+        second.destroy()
+        screen.display.sync()
+
+
 def test_mss_paces_itself(screen: Screen) -> None:
     capture = MssCapture(Settings(width=32, height=32, max_fps=100), context())
     frames = [capture.grab() for _ in range(11)]
