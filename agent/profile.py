@@ -25,7 +25,7 @@ from agent.roles import Role, Roles
 from core.command import COMMAND
 from core.errors import UserError
 from core.files import shipped
-from core.text import read_text
+from core.text import quoted, read_text
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -345,9 +345,10 @@ def _validated(
 
 def _translate(model: type[BaseModel], item: Any, where: tuple[str | int, ...]) -> Problem:
     # Pydantic adds the type that a value was tried as, such as tuple[int, int], to the path of a union.
-    loc = [part for part in item["loc"] if "[" not in str(part) and part not in ("int", "float", "str")]
+    kind, path = item["type"], list(item["loc"])
+    last = [path.pop()] if kind == "extra_forbidden" else []  # a key of the user's, whatever it looks like
+    loc = [part for part in path if "[" not in str(part) and part not in ("int", "float", "str")] + last
     at = (*where, *loc)
-    kind = item["type"]
     if kind == "extra_forbidden":
         known = _known_keys(model, loc[:-1])
         near = difflib.get_close_matches(str(at[-1]), known, n=1, cutoff=0.65)
@@ -361,8 +362,8 @@ def _translate(model: type[BaseModel], item: Any, where: tuple[str | int, ...]) 
     message = str(item["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     given = item.get("input")
-    shown = f" (got {given!r})" if isinstance(given, str | int | float | bool | None) else ""
-    return Problem(at, message + shown)
+    got = f" (got {quoted(given)})" if isinstance(given, str | int | float | bool | None) else ""
+    return Problem(at, message + got)
 
 
 _SHAPES = {

@@ -1,6 +1,6 @@
 """`python -m cli`: the same as agent.py, for processes that Reticle starts itself."""
 
-from cli.main import main
+from cli.main import entry
 
 if __name__ == "__main__":
-    main()
+    entry()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import sys
+import threading
+import time
 from typing import Any
 
 import typer
@@ -116,3 +120,28 @@ def main(arguments: list[str] | None = None) -> None:
             err.console.print_exception()
         err.print(f"{error.filename}: {error.strerror}", style="red", markup=False, soft_wrap=True)
         raise SystemExit(EXIT_USER_ERROR) from None
+
+
+LEAKED_S = 2.0
+
+
+def entry() -> None:
+    """Run the command line as a process of its own; a thread that a plugin left behind does not keep the process."""
+    status: Any = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code
+    until = time.monotonic() + LEAKED_S
+    left = [t for t in threading.enumerate() if t is not threading.current_thread() and not t.daemon]
+    for thread in left:
+        thread.join(max(0.0, until - time.monotonic()))
+    if any(thread.is_alive() for thread in left):
+        names = ", ".join(thread.name for thread in left if thread.is_alive())
+        err.print(f"left running, and ended with the process: the threads {names}", markup=False, soft_wrap=True)
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status if isinstance(status, int) else 1 if status else 0)
+    raise SystemExit(status)

@@ -30,14 +30,32 @@ def write(bundle: Path, out: Path, size: tuple[int, int]) -> None:
 
 
 def read(folder: Path, out: Path) -> None:
-    """Write the variables of a SavedModel to an .npz, by name and in order."""
-    import tensorflow as tf
+    """Write the variables of a SavedModel to an .npz, by name and in order.
 
-    loaded = tf.saved_model.load(str(folder))
-    np.savez(
-        out,
-        **{f"{i:05d}:{v.path if hasattr(v, 'path') else v.name}": v.numpy() for i, v in enumerate(loaded.variables)},
-    )
+    The graph is not loaded: it is code, and loading can run it. Its description says which variables the model lists,
+    and the checkpoint beside it holds them.
+
+    :raises ValueError: the model lists no variables.
+    """
+    import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
+
+    described = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    nodes = described.meta_graphs[0].object_graph_def.nodes
+    checkpoint = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
+    stored = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
+        checkpoint.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")
+    ).nodes  # numbered as the others are
+    listed = {child.local_name: child.node_id for child in nodes[0].children}
+    if "variables" not in listed:
+        raise ValueError("the model lists no variables; export it from Keras")
+    children = sorted(nodes[listed["variables"]].children, key=lambda child: int(child.local_name))
+    arrays = {}
+    for i, child in enumerate(children):
+        (attribute,) = stored[child.node_id].attributes
+        name = nodes[child.node_id].variable.name or attribute.full_name
+        arrays[f"{i:05d}:{name}"] = checkpoint.get_tensor(attribute.checkpoint_key)
+    np.savez(out, **arrays)
 
 
 def main(arguments: list[str]) -> int:

@@ -17,8 +17,8 @@ LONGEST_NAME = 200
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode's categories of what is not seen: control and format characters, surrogates, those without a meaning, line and
-paragraph ends."""
+"""Unicode's categories of what is not seen: control and format characters, surrogates, those without a meaning, line
+and paragraph ends."""
 
 
 def read_text(path: Path, what: str, any_encoding: bool = False) -> str:
@@ -160,8 +160,17 @@ def shown(value: Any, limit: int = 80) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def quoted(value: Any) -> str:
+    """Return a scalar as Python writes it, cut as `shown` cuts."""
+    return f"'{shown(value)}'" if isinstance(value, str) else shown(value) if _is_large(value) else repr(value)
+
+
+def _is_large(value: Any) -> bool:
+    return isinstance(value, int) and value.bit_length() > 1000
+
+
 def _as_json(value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 1000:
+    if _is_large(value):
         return "a number of more than 300 digits"
     try:
         return json.dumps(value)

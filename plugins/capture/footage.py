@@ -114,7 +114,7 @@ def check(settings: Settings, context: Context) -> None:
     """
     if settings.path is None:
         return
-    if re.match(r"[a-z]+:/", settings.path.as_posix()) or settings.path.as_posix().startswith("/dev/video"):
+    if re.search(r"(^|/)[a-z]{2,}:/", settings.path.as_posix()) or settings.path.as_posix().startswith("/dev/video"):
         raise UserError(f"{settings.path}: streams and cameras are live; use the capture `stream`, source: ...")
     if not context.path(settings.path).exists():
         raise UserError(f"{context.path(settings.path)}: there is no such footage")

@@ -132,6 +132,12 @@ def test_all_errors_come_at_once_in_the_order_of_the_file(tmp_path: Path) -> Non
     assert [line.split(":")[1] for line in lines] == ["1", "2", "5", "10", "16"]
 
 
+def test_an_unknown_key_is_named_whatever_it_looks_like(tmp_path: Path) -> None:
+    for key in ("safety&a [*a, *a]", "int", "tuple[int]"):
+        (line,) = errors(tmp_path, f"{GOOD}'{key}': 3\n")
+        assert f"{key}: unknown setting; known are" in line
+
+
 def test_merged_keys_are_no_duplicates(tmp_path: Path) -> None:
     text = GOOD.replace(
         "  - plugin: rate", "  - &r {plugin: rate, max_clicks_per_s: 5}\n  - {<<: *r, max_clicks_per_s: 3}"

@@ -394,3 +394,13 @@ def test_doom_imports_no_library_but_its_engines() -> None:
     )
     code = code.replace("main()\nheavy", "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\nheavy")
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=200)
+
+
+def test_a_thread_that_a_plugin_left_behind_does_not_keep_the_process(agent, small: Path) -> None:
+    with_observer(
+        small, init="import threading, time; threading.Thread(target=time.sleep, args=(60,), name='stray').start()"
+    )
+    done = agent("--profile", "mine.yaml", "--report", "r.json", timeout=40)
+    assert done.returncode == 0, done.stderr
+    assert "left running, and ended with the process: the threads stray" in done.stderr
+    assert json.loads((small / "r.json").read_text())["frames"] == 10
