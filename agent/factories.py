@@ -200,7 +200,8 @@ class GuardFactory(Factory):
 
     :param arm_key: for one that holds the arm key: called with its settings, returns the key's name.
     :param panics: it listens for the panic key.
-    :param max_age_ms: for one that vetoes old frames: called with its settings, returns the age, milliseconds.
+    :param max_age_ms: for one that vetoes old frames, by a setting of the same name: called with its settings, returns
+        it, milliseconds.
     :param watches_desktop: it looks at the desktop, so it has no part in a run on recorded frames.
     :param live_only: it is left out of a run that cannot move anything real.
     """

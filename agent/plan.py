@@ -77,7 +77,7 @@ def make_plan(loaded: LoadedProfile, options: Options) -> Plan:
         loaded.roles,
         capture=_capture(loaded, options),
         actuation=actuation,
-        guards=tuple(choice for choice in loaded.roles.guards if _applies(choice.factory, reaches_desktop, options)),
+        guards=_guards(loaded, options, reaches_desktop),
         observers=_observers(loaded, options),
     )
     return Plan(
@@ -114,6 +114,27 @@ def _observers(loaded: LoadedProfile, options: Options) -> tuple[Choice, ...]:
         if path is not None:
             observers = (*observers, choose(giving(output), option, path=path.resolve()))
     return observers
+
+
+def _guards(loaded: LoadedProfile, options: Options, reaches_desktop: bool) -> tuple[Choice, ...]:
+    """Return the guards of this run, on the desktop with one against old frames, whether the profile names it or not.
+
+    :raises UserError: the profile's own allows frames older than `OLDEST_MS`.
+    """
+    guards = tuple(choice for choice in loaded.roles.guards if _applies(choice.factory, reaches_desktop, options))
+    if not reaches_desktop:
+        return guards
+    against = [choice for choice in guards if choice.factory.max_age_ms is not None]
+    if not against:
+        factory = loaded.catalogue.first("guard", lambda f: f.max_age_ms is not None, "vetoes old frames")
+        return (*guards, choose(factory, "--live", max_age_ms=OLDEST_MS))
+    ages = {choice.factory.max_age_ms(choice.settings): choice for choice in against}
+    if min(ages) > OLDEST_MS:
+        raise UserError(
+            f"{ages[min(ages)].where}: --live needs a guard that vetoes frames older than {OLDEST_MS:g} ms, and this "
+            f"one allows {min(ages):g}; make its max_age_ms smaller, or leave the guard out to have {OLDEST_MS:g}"
+        )
+    return guards
 
 
 def _applies(guard: Any, reaches_desktop: bool, options: Options) -> bool:
@@ -155,17 +176,6 @@ def _actuation(loaded: LoadedProfile, options: Options) -> tuple[Choice, bool]:
         raise UserError(
             f"{loaded.path}: --live needs an arm key and a panic key; add a guard that has them, "
             f"such as: - plugin: {(both or ['one of your own'])[0]}"
-        )
-    ages = [
-        choice.factory.max_age_ms(choice.settings)
-        for choice in loaded.roles.guards
-        if choice.factory.max_age_ms is not None
-    ]
-    if not ages or min(ages) > OLDEST_MS:
-        offered = [o.factory.name for o in _guards_offered(loaded) if o.factory.max_age_ms is not None]
-        raise UserError(
-            f"{loaded.path}: --live needs a guard that vetoes frames older than {OLDEST_MS:g} ms at the most, such as: "
-            f"- plugin: {(offered or ['one of your own'])[0]}"
         )
     return chosen, True
 

@@ -10,6 +10,8 @@ import signal
 import time
 from collections.abc import Iterator
 
+MOST = 61
+"""The most processes that Windows lets Python wait for at once."""
 END_S = 2.0
 """How long workers may take to end of themselves after SIGTERM."""
 
@@ -34,7 +36,8 @@ def shielded() -> Iterator[None]:
 def workers(count: int | None) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
     """Yield a pool of new processes, all started; after an exception, an interrupt included, it is ended at once."""
     context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(count or os.cpu_count(), mp_context=context, initializer=_quiet)
+    count = min(count or os.cpu_count() or 1, MOST)
+    pool = concurrent.futures.ProcessPoolExecutor(count, mp_context=context, initializer=_quiet)
     try:
         with shielded():
             pool.submit(int)  # starts them

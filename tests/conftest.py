@@ -1,5 +1,4 @@
 import contextlib
-import fcntl
 import io
 import logging
 import os
@@ -11,6 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 # One backend a process; tests of both engines need the one that the engine tensorflow takes.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -84,7 +88,7 @@ def _company(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
     Whoever waits to be alone holds the door, so that nobody else begins meanwhile.
     """
-    if "PYTEST_XDIST_WORKER" not in os.environ:
+    if "PYTEST_XDIST_WORKER" not in os.environ or fcntl is None:
         yield
         return
     shared = tmp_path_factory.getbasetemp().parent

@@ -4,6 +4,8 @@ import logging
 
 import pytest
 
+pytest.importorskip("resource")  # its limits are POSIX's
+
 from benchmarks.fuzz import fuzz
 
 
