@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +42,23 @@ def share(settings: LoopSettings, profile: Path) -> Iterator[None]:
                     f"{profile}: loop.nice is {settings.nice}, and this user may not go below {priority}; leave it out"
                 ) from error
             stack.callback(_back, priority)
+        elif settings.nice is not None and sys.platform == "win32":
+            before_class = process.nice()
+            process.nice(_class_of(settings.nice))
+            stack.callback(process.nice, before_class)
         yield
+
+
+def _class_of(nice: int) -> int:
+    """Return Windows' priority class for a niceness; none is so high that the mouse would no longer move."""
+    named = (
+        ("HIGH", nice <= -10),
+        ("ABOVE_NORMAL", nice < 0),
+        ("NORMAL", nice == 0),
+        ("BELOW_NORMAL", nice < 10),
+        ("IDLE", True),
+    )
+    return int(getattr(psutil, f"{next(name for name, fits in named if fits)}_PRIORITY_CLASS"))
 
 
 def _back(priority: int) -> None:

@@ -73,7 +73,7 @@ class LoopSettings(BaseModel):
         None,
         ge=-20,
         le=19,
-        description="The process's priority, -20 the highest; below 0 needs the right to it (Linux, macOS).",
+        description="The process's priority, -20 the highest; below 0 needs the right to it. Windows' classes by it.",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import io
 import os
 import sys
 import threading
@@ -128,6 +129,9 @@ LEAKED_S = 2.0
 def entry() -> None:
     """Run the command line as a process of its own; a thread that a plugin left behind does not keep the process."""
     status: Any = 0
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a code page that lacks a character shows its number
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except SystemExit as end:

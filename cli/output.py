@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from cli.console import out
 from core.files import write_atomically
 from core.provenance import one_line
+from core.text import to_json
 
 
 def save(path: Path | None, content: str | bytes, what: str) -> None:
@@ -28,7 +28,7 @@ def save_json(path: Path | None, data: Mapping[str, Any], provenance: Mapping[st
     :raises UserError: it cannot be written.
     """
     block = {} if provenance is None else {"provenance": provenance}
-    save(path, json.dumps({**block, **data}, indent=2, allow_nan=False) + "\n", "json")
+    save(path, to_json({**block, **data}), "json")
 
 
 def announce(what: str, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from rich.markup import escape
@@ -10,6 +9,7 @@ from rich.markup import escape
 from cli.console import LazyConsole
 from cli.tables import print_table
 from core.provenance import one_line
+from core.text import to_json
 
 CONTENDED = 0.05
 """The share of slow frames from which a report speaks of contention."""
@@ -17,7 +17,7 @@ CONTENDED = 0.05
 
 def as_text(report: dict[str, Any]) -> str:
     """Return a report as the text of its file."""
-    return json.dumps(report, indent=2, allow_nan=False) + "\n"
+    return to_json(report)
 
 
 def show_report(report: dict[str, Any], console: LazyConsole) -> None:

@@ -8,13 +8,15 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from core.errors import UserError
 
 CACHE_VARIABLE = "RETICLE_CACHE"
+WAITS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -46,6 +48,17 @@ def cannot_write(path: Path, error: OSError) -> UserError:
     return UserError(f"{path}: cannot be written: {error.strerror or error}")
 
 
+def _insisting(act: Callable[[], object]) -> None:
+    """Do something to a file, again for a while where Windows says that it is in use: by a virus scanner, often."""
+    for wait_s in WAITS_S if os.name == "nt" else ():
+        try:
+            act()
+            return
+        except PermissionError:
+            time.sleep(wait_s)
+    act()
+
+
 class PendingFile:
     """A file under a temporary name beside its own, which it takes once it is complete.
 
@@ -75,7 +88,7 @@ class PendingFile:
         """
         try:
             self.path.chmod(0o644)
-            self.path.replace(self.target)
+            _insisting(lambda: self.path.replace(self.target))
         except OSError as error:
             self.discard()
             raise cannot_write(self.target, error) from error
@@ -127,7 +140,7 @@ class PendingFolder:
         """
         try:
             self.path.chmod(0o755)
-            self.path.rename(self.target)
+            _insisting(lambda: self.path.rename(self.target))
         except OSError as error:
             self.discard()
             raise cannot_write(self.target, error) from error

@@ -67,6 +67,19 @@ def parse_json(text: str, path: Path | str, what: str) -> Any:
         raise UserError(f"{path}: {what} cannot be read: it is not JSON ({shown(first_line(error))})") from error
 
 
+def to_json(data: Any, indent: int | None = 2) -> str:
+    """Return data as JSON; a number that is not finite, which JSON has no word for, is null."""
+    return json.dumps(_finite_only(data), indent=indent, allow_nan=False) + "\n"
+
+
+def _finite_only(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _finite_only(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite_only(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
 def read_yaml(path: Path, what: str) -> Any:
     """Return the contents of a YAML file.
 

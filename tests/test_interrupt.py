@@ -49,6 +49,8 @@ def test_an_interrupt_ends_a_command_and_its_children(name: str, wait_s: float, 
         stderr=subprocess.PIPE,
         text=True,
         process_group=0,
+        # What a shell starts in the background ignores it, and these tests may run in one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     time.sleep(wait_s)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from core.errors import UserError
 from core.files import write_atomically
 from core.progress import Progress
+from core.text import to_json
 from engine.boxes import Decoder, Rows
 from engine.darknet import Network, Weights, random_weights, write_weights
 from engine.keras_network import build_untrained, load, unload
@@ -262,7 +263,7 @@ def _save(folder: Path, plan: Plan, network: Network, model: Any, optimizer: Any
     # One file, so that weights and history are always of the same epoch.
     np.savez(stream, state=np.frombuffer(json.dumps(done).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
     write_atomically(folder / "state.npz", stream.getvalue())
-    write_atomically(folder / "history.json", (json.dumps(done["history"], indent=1) + "\n").encode())
+    write_atomically(folder / "history.json", to_json(done["history"], indent=1))
 
 
 def _resume(folder: Path, plan: Plan, network: Network, model: Any, optimizer: Any) -> list[Epoch]:

@@ -14,7 +14,7 @@ from agent.factories import CaptureFactory, PluginSettings
 from agent.hookspecs import hookimpl
 from agent.types import Frame
 from core.errors import UserError
-from plugins.desktop.windows import FollowedWindow, Window, find_window
+from plugins.desktop.windows import FollowedWindow, Window, aware_of_scaling, find_window
 from plugins.pace import Pace
 
 CHANGE_NS = 100_000_000
@@ -61,6 +61,7 @@ class MssCapture:
     def __init__(self, settings: Settings, context: Context) -> None:
         import mss
 
+        aware_of_scaling()
         self._error = mss.ScreenShotError
         self._make = mss.MSS
         self._mss: Any = None  # opened by the thread that grabs: on Windows its handles belong to one thread

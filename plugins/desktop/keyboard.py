@@ -1,7 +1,7 @@
-"""Listening to keys, whichever window has the focus: X11's RECORD extension on Linux, pynput elsewhere.
+"""Listening to keys, whichever window has the focus: X11's RECORD extension on Linux, key states on Windows.
 
-On Linux pynput would do the same by the same library, but asks for evdev, which has no wheels. And RECORD's events
-carry key codes: a key is the same whatever symbol the keys held beside it give it (Shift and Pause is Break).
+On Linux pynput would do the same by the same library, but asks for evdev, which has no wheels. And key codes tell a key
+whatever symbol the layout or the keys held beside it give it (Shift and Pause is Break, a Cyrillic layout has no x).
 """
 
 from __future__ import annotations
@@ -53,6 +53,44 @@ X11_NAMES = {
 """X11's symbols by pynput's names of the keys, so that a profile means the same everywhere."""
 
 
+WINDOWS_KEYS = {
+    "alt": (0x12,),
+    "alt_gr": (0xA5,),
+    "backspace": (0x08,),
+    "caps_lock": (0x14,),
+    "cmd": (0x5B, 0x5C),
+    "ctrl": (0x11,),
+    "ctrl_l": (0xA2,),
+    "ctrl_r": (0xA3,),
+    "delete": (0x2E,),
+    "down": (0x28,),
+    "end": (0x23,),
+    "enter": (0x0D,),
+    "esc": (0x1B,),
+    **{f"f{i}": (0x6F + i,) for i in range(1, 21)},
+    "home": (0x24,),
+    "insert": (0x2D,),
+    "left": (0x25,),
+    "menu": (0x5D,),
+    "num_lock": (0x90,),
+    "page_down": (0x22,),
+    "page_up": (0x21,),
+    "pause": (0x13, 0x03),  # Ctrl and Pause is VK_CANCEL
+    "print_screen": (0x2C,),
+    "right": (0x27,),
+    "scroll_lock": (0x91,),
+    "shift": (0x10,),
+    "shift_l": (0xA0,),
+    "shift_r": (0xA1,),
+    "space": (0x20,),
+    "tab": (0x09,),
+    "up": (0x26,),
+}
+"""Windows' virtual-key codes by the same names."""
+ASK_S = 0.004
+"""How often Windows is asked for the state of the keys; one that was tapped in between is told too."""
+
+
 class Listener(Protocol):
     """Hears keys until it is closed."""
 
@@ -69,6 +107,8 @@ def listen(keys: Mapping[str, str], changed: Changed) -> Listener:
     :param keys: the names of keys by what they are for; a key is one character, or pynput's name of it.
     :raises UserError: there is no such key, two are the same, or the keyboard cannot be listened to.
     """
+    if sys.platform == "win32":
+        return WindowsListener(keys, changed)
     return X11Listener(keys, changed) if sys.platform.startswith("linux") else PynputListener(keys, changed)
 
 
@@ -156,8 +196,66 @@ class X11Listener:
             self._events.record_enable_context(self._context, heard)
 
 
+class WindowsListener:
+    """Asks Windows for the keys' states, again and again, on a thread of its own.
+
+    A keyboard hook would be told of each, but is dropped in silence by Windows when its process is slow once.
+    """
+
+    def __init__(self, keys: Mapping[str, str], changed: Changed) -> None:
+        import ctypes
+
+        self._user32 = ctypes.windll.user32  # type: ignore[attr-defined,unused-ignore]
+        codes = {use: self._codes(use, name) for use, name in keys.items()}
+        _by_key(codes, keys)
+        self._changed = changed
+        self._down = dict.fromkeys(codes, False)
+        self._end = threading.Event()
+        for each in codes.values():
+            self._state(each)  # what was tapped before this is nobody's business
+        self._thread = threading.Thread(target=self._listen, args=(codes,), name="keyboard", daemon=True)
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Tell whether the thread still asks."""
+        return self._thread.is_alive()
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._end.set()
+        self._thread.join(2.0)
+
+    def _codes(self, use: str, name: str) -> set[int]:
+        if len(name) == 1:
+            if name.isascii() and name.isalnum():
+                return {ord(name.upper())}  # the same key under every layout
+            code = self._user32.VkKeyScanW(ord(name))
+            if code & 0xFF == 0xFF:
+                raise UserError(f'arm-key: {use}: this keyboard has no key "{name}"; choose another')
+            return {code & 0xFF}
+        if name not in WINDOWS_KEYS:
+            raise UserError(_unknown(use, name, WINDOWS_KEYS))
+        return set(WINDOWS_KEYS[name])
+
+    def _state(self, codes: set[int]) -> tuple[bool, bool]:
+        """Return whether one of the keys is down, and whether one was pressed since the last call."""
+        states = [self._user32.GetAsyncKeyState(code) for code in codes]
+        return any(state & 0x8000 for state in states), any(state & 1 for state in states)
+
+    def _listen(self, codes: Mapping[str, set[int]]) -> None:
+        while not self._end.wait(ASK_S):
+            for use, each in codes.items():
+                down, tapped = self._state(each)
+                if down != self._down[use]:
+                    self._down[use] = down
+                    self._changed(use, down)
+                elif tapped and not down:
+                    self._changed(use, True)
+                    self._changed(use, False)
+
+
 class PynputListener:
-    """Hears keys by pynput, on a thread of its own."""
+    """Hears keys by pynput (macOS), on a thread of its own."""
 
     def __init__(self, keys: Mapping[str, str], changed: Changed) -> None:
         try:

@@ -118,7 +118,8 @@ class ButtonLifeline:
 def _start(arguments: list[str], handles: Iterable[int] = (), **streams: Any) -> subprocess.Popen[bytes]:
     # In a session of its own, so that a Ctrl-C in the terminal does not end it together with the agent.
     group: dict[str, Any] = (
-        {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined,unused-ignore]
+        # Without the agent's console, whose closing would end it too.
+        {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}  # type: ignore[attr-defined,unused-ignore]
         if sys.platform == "win32"
         else {"start_new_session": True, "pass_fds": tuple(handles)}
     )
@@ -155,23 +156,35 @@ def main(arguments: list[str]) -> None:
     for name in ("SIGINT", "SIGTSTP", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    ended, words = threading.Event(), bytearray()
+    if arguments[0] == "kill":
+        _until_the_pipe_ends().wait()
+        if not _WORDS:
+            _kill(arguments[1:])
+        return
+    _guard_buttons(arguments)
+
+
+_WORDS = bytearray()
+"""What the agent wrote into the pipe: that it ends in order."""
+
+
+def _until_the_pipe_ends() -> threading.Event:
+    """Return what is set once the agent has ended or dismissed this process.
+
+    Called when all is imported: on Windows whatever asks about a handle that is being read from waits for it.
+    """
+    ended = threading.Event()
 
     def listen() -> None:
         while chunk := os.read(0, 64):
-            words.extend(chunk)
+            _WORDS.extend(chunk)
         ended.set()
 
     threading.Thread(target=listen, daemon=True).start()
-    if arguments[0] == "kill":
-        ended.wait()
-        if not words:
-            _kill(arguments[1:])
-        return
-    _guard_buttons(arguments, ended)
+    return ended
 
 
-def _guard_buttons(arguments: list[str], ended: threading.Event) -> None:
+def _guard_buttons(arguments: list[str]) -> None:
     from plugins.desktop.buttons import Releaser
 
     _, name, limit_ms, owner = arguments
@@ -184,6 +197,7 @@ def _guard_buttons(arguments: list[str], ended: threading.Event) -> None:
         print(error, flush=True)
         return
     print("ready", flush=True)
+    ended = _until_the_pipe_ends()
     suspended_ns = _suspended_ns()
     while not ended.wait(limit_ns / 8e9):
         held = fields[HELD]

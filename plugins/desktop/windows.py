@@ -15,6 +15,16 @@ FOLLOW_S = 0.02
 """How often a window that is followed is looked for: a picture is of its old place for no longer."""
 
 
+def aware_of_scaling() -> None:
+    """Have Windows give coordinates in real pixels, whatever scale a monitor has: before the first is asked for."""
+    if sys.platform == "win32":
+        import ctypes
+
+        per_monitor = 2
+        with contextlib.suppress(AttributeError, OSError):  # before Windows 8.1, or set by somebody already
+            ctypes.windll.shcore.SetProcessDpiAwareness(per_monitor)
+
+
 @dataclass(frozen=True)
 class Window:
     """A visible window: its contents' place on the screen, pixels."""
@@ -32,6 +42,7 @@ def find_window(title: str) -> Window:
 
     :raises UserError: there is none, or the window system is not supported.
     """
+    aware_of_scaling()
     windows = _windows_win32() if sys.platform == "win32" else _windows_x11()
     wanted = title.casefold()
     for fits in (lambda name: name == wanted, lambda name: wanted in name):

@@ -14,7 +14,7 @@ from plugins.desktop.keyboard import listen
 
 
 class Settings(PluginSettings):
-    """Which keys. A key is one character, or pynput's name of it: shift, ctrl, alt, caps_lock, f8, pause."""
+    """Which keys. A key is one character, or its name: shift, ctrl, alt, caps_lock, f8, pause."""
 
     arm: str = Field("shift", description="The key that arms.")
     mode: Literal["hold", "toggle"] = Field(
