@@ -23,7 +23,7 @@ import numpy as np
 
 from agent.border import Border
 from agent.context import Context
-from agent.loop import ActiveRoles
+from agent.loop import END_OF_FRAMES, ActiveRoles
 from agent.plan import Options
 from agent.profile import LoadedProfile
 from agent.session import Result, play
@@ -41,6 +41,7 @@ PROGRAM = ("-m", "cli")
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 60.0
 SCREEN = "1280x720x24"
+GAME_END_S = 5.0
 GAME_OVER = "the game is over"
 
 
@@ -88,6 +89,10 @@ class Game:
     def running(self) -> bool:
         """False once all episodes are played or the window was closed."""
         return self._thread.is_alive()
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until all episodes are played or the window was closed."""
+        self._thread.join(timeout_s)
 
     def begin(self) -> None:
         """Let the first episode begin."""
@@ -168,6 +173,8 @@ def play_window(loaded: LoadedProfile, game: Game, options: Options, who: str, r
         return roles
 
     result = play(loaded, options, middleware=[player])
+    if result.ended == END_OF_FRAMES:
+        game.wait(GAME_END_S)  # its window goes a moment before it does
     ended = GAME_OVER if not game.running and not result.signal and result.error is None else result.ended
     names = game.names if who == "oracle" else result.names
     return replace(result, episodes=list(game.episodes), measures=game.measures, ended=ended, names=names)

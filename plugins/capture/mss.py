@@ -94,7 +94,7 @@ class MssCapture:
         """Return the region as it is now, BGRA; with `skip_duplicates`, once it has changed or CHANGE_S have passed.
 
         The region goes with its window. While that is not to be seen this waits, so that nothing is decided on what
-        shows in its place.
+        shows in its place; once it is closed there are no more frames.
 
         :raises UserError: the screen went away.
         """
@@ -111,10 +111,13 @@ class MssCapture:
                 return frame
 
     def _go_along(self, followed: FollowedWindow) -> bool:
-        """Put the region where the window is, waiting until it can be seen; return False once this is closed."""
+        """Put the region where the window is, waiting until it can be seen; return False once either is closed."""
         told = False
         while not self._closed:
             place = followed.place
+            if followed.closed:
+                log.warning("the window %r was closed", self._settings.window)
+                return False
             if place is not None and place == self._place:
                 return True
             try:

@@ -61,7 +61,8 @@ class FollowedWindow:
 
     def __init__(self, window: Window) -> None:
         self.place: Window | None = window
-        """Where it is now; None while it is minimised, hidden or closed."""
+        """Where it is now; None while it is minimised or hidden."""
+        self.closed = False
         self._handle, self._title = window.handle, window.title
         self._display = None if sys.platform == "win32" else _display()
         self._end = threading.Event()
@@ -81,10 +82,15 @@ class FollowedWindow:
             try:
                 self.place = self._now()
             except Exception:  # it was closed, or the display went: each window system has its own
-                self.place = None
+                self.place, self.closed = None, True
+                return
 
     def _now(self) -> Window | None:
         if sys.platform == "win32":
+            import ctypes
+
+            if not ctypes.windll.user32.IsWindow(self._handle):
+                raise UserError(f"the window {self._title!r} was closed")
             return _win32_window(self._handle)
         display: Any = self._display
         return _x11_window(display, display.create_resource_object("window", self._handle), self._title)

@@ -70,11 +70,10 @@ def test_it_plays_the_game_in_its_window(agent, tmp_path: Path) -> None:
     assert report["kills"]["mean"] == episode["kills"]
     assert until(lambda: not games(tmp_path))
     assert report["observer_drops"] == 0
-    for i in range(2):
-        again = agent("--profile", "doom-window.yaml", *FIXED, "--footage", "rec", "--report", f"again{i}.json")
-        assert again.returncode == 0, again.stderr
-        replayed = json.loads((tmp_path / f"again{i}.json").read_text())
-        assert (replayed["frames"], replayed["decisions"]) == (report["frames"], report["decisions"])
+    again = agent("--profile", "doom-window.yaml", *FIXED, "--footage", "rec", "--report", "again.json")
+    assert again.returncode == 0, again.stderr
+    replayed = json.loads((tmp_path / "again.json").read_text())
+    assert (replayed["frames"], replayed["decisions"]) == (report["frames"], report["decisions"])
 
 
 def test_without_live_it_moves_nothing_and_the_player_falls(agent, tmp_path: Path) -> None:

@@ -170,12 +170,12 @@ def test_mss_goes_with_its_window_and_waits_while_that_is_not_to_be_seen(screen:
         count = len(frames)
         time.sleep(0.1)
         assert len(frames) == count, "a part of it is beyond the screen"
-    finally:
         window.destroy()
         screen.display.sync()
-        capture.close()
         thread.join(5)
-    assert not thread.is_alive()
+        assert not thread.is_alive(), "once it is closed there are no more frames"
+    finally:
+        capture.close()
 
 
 def test_mss_prefers_the_window_with_just_that_title(screen: Screen) -> None:
