@@ -7,6 +7,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 
@@ -40,7 +41,8 @@ def workers(count: int | None) -> Iterator[concurrent.futures.ProcessPoolExecuto
     pool = concurrent.futures.ProcessPoolExecutor(count, mp_context=context, initializer=_quiet)
     try:
         with shielded():
-            pool.submit(int)  # starts them
+            for start in [pool.submit(int) for _ in range(count)]:  # each starts one, as none is idle yet
+                start.add_done_callback(lambda _: None)
         yield pool
     except BaseException:
         processes = list((getattr(pool, "_processes", None) or {}).values())
@@ -57,5 +59,10 @@ def workers(count: int | None) -> Iterator[concurrent.futures.ProcessPoolExecuto
 
 
 def _quiet() -> None:
-    """Ignore Ctrl-C, where it could not be kept away."""
+    """Ignore Ctrl-C, where it could not be kept away; on Linux, go with the master, however that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        import ctypes
+
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

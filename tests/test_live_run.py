@@ -192,20 +192,6 @@ def test_a_stopped_agent_leaves_no_button_down_and_acts_on_no_frame_of_before(
     assert until(lambda: screen.buttons() == 0)
 
 
-def test_a_screen_that_is_saved_leaves_no_button_down(screen: Screen, tmp_path: Path) -> None:
-    from Xlib import X
-
-    run = Run(tmp_path, screen)
-    assert fires(screen)
-    screen.display.force_screen_saver(X.ScreenSaverActive)
-    screen.display.sync()
-    assert until(lambda: screen.buttons() == 0, 1)
-    screen.display.force_screen_saver(X.ScreenSaverReset)
-    screen.display.sync()
-    run.process.terminate()
-    run.end()
-
-
 def lifeline_of(run: Run) -> psutil.Process:
     (lifeline,) = [p for p in psutil.Process(run.process.pid).children() if "plugins.desktop.lifeline" in p.cmdline()]
     return lifeline

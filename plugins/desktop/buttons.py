@@ -97,7 +97,6 @@ class Releaser:
     def __init__(self) -> None:
         self._windows = SendInput() if sys.platform == "win32" else None
         self._display = None if self._windows else x11_display("the lifeline")
-        self._saver = self._display is not None and self._display.has_extension("MIT-SCREEN-SAVER")
 
     def release(self, buttons: int) -> bool:
         """Let the buttons of a mask go; return whether there still is a display."""
@@ -118,15 +117,6 @@ class Releaser:
         except Exception:  # the display went, and its buttons with it
             return False
         return True
-
-    def locked(self) -> bool:
-        """Tell whether the screen saver is on (X11, where the server knows it)."""
-        if not self._saver:
-            return False
-        with contextlib.suppress(Exception):
-            display: Any = self._display
-            return bool(display.screen().root.screensaver_query_info().state == 1)
-        return False
 
 
 class SendInput:

@@ -2,7 +2,7 @@
 
 It holds the other end of a pipe: when the agent is gone, for whatever reason, the pipe ends. It ends a game then
 (`GameLifeline`), or lets mouse buttons go (`ButtonLifeline`), and the latter also while the agent is there and does not
-beat: stopped (Ctrl-Z), its interpreter lock held, the machine suspended, the screen locked.
+beat: stopped (Ctrl-Z), its interpreter lock held, the machine suspended.
 """
 
 from __future__ import annotations
@@ -29,16 +29,20 @@ of the buttons that may be down, and the time before which frames are void since
 SIZE = 3 * 8
 NEVER = 2**63 - 1
 START_S = 20.0
+GAME_VARIABLE = "RETICLE_GAME"
+LOOKS = 5
+"""How often a game is looked for: it may just be about to become one."""
 
 
 class GameLifeline:
-    """Ends processes should the agent end without doing so.
+    """Ends a game's processes should the agent end without doing so, even while the game is starting.
 
-    :param pids: of what would be left.
+    Made before the game is started, which gets `variables` into its environment: by them it is known.
     """
 
-    def __init__(self, pids: Iterable[int]) -> None:
-        self._process = _start(["kill", *map(str, pids)])
+    def __init__(self) -> None:
+        self.variables = {GAME_VARIABLE: f"{os.getpid()}-{time.perf_counter_ns()}"}
+        self._process = _start(["kill", self.variables[GAME_VARIABLE]])
 
     def close(self) -> None:
         """End it with nothing to do."""
@@ -152,14 +156,14 @@ def _shared_memory(name: str | None = None, owner: int | None = None) -> tuple[I
 
 
 def main(arguments: list[str]) -> None:
-    """Be the lifeline: `kill PID...`, or `release MEMORY LIMIT_MS OWNER`."""
+    """Be the lifeline: `kill MARK`, or `release MEMORY LIMIT_MS OWNER`."""
     for name in ("SIGINT", "SIGTSTP", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     if arguments[0] == "kill":
         _until_the_pipe_ends().wait()
         if not _WORDS:
-            _kill(arguments[1:])
+            _end_game(arguments[1])
         return
     _guard_buttons(arguments)
 
@@ -203,7 +207,7 @@ def _guard_buttons(arguments: list[str]) -> None:
         held = fields[HELD]
         asleep, suspended_ns = _suspended_ns() - suspended_ns > limit_ns, _suspended_ns()
         now_ns = time.perf_counter_ns()
-        if held and (asleep or now_ns - fields[BEAT] > limit_ns or releaser.locked()):
+        if held and (asleep or now_ns - fields[BEAT] > limit_ns):
             fields[VOID] = now_ns
             if not releaser.release(held):
                 return
@@ -218,16 +222,21 @@ def _suspended_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
-def _kill(pids: list[str]) -> None:
-    for pid in pids:
-        shared = _mapped_by(pid)
-        with contextlib.suppress(OSError):
-            os.kill(int(pid), getattr(signal, "SIGKILL", signal.SIGTERM))
-        for path in shared:
-            path.unlink(missing_ok=True)
+def _end_game(mark: str) -> None:
+    import psutil
+
+    for _ in range(LOOKS):
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get(GAME_VARIABLE) == mark:
+                    shared = _mapped_by(process.pid)
+                    process.kill()
+                    for path in shared:
+                        path.unlink(missing_ok=True)
+        time.sleep(0.1)
 
 
-def _mapped_by(pid: str) -> set[Path]:
+def _mapped_by(pid: int) -> set[Path]:
     """Return the files in shared memory that a process has mapped, and would leave behind (Linux)."""
     try:
         lines = Path(f"/proc/{pid}/maps").read_text().splitlines()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,19 +102,31 @@ def running(game: Any, settings: Settings, name: str) -> Iterator[None]:
     children = set(psutil.Process().children())
     with tempfile.TemporaryDirectory(prefix="reticle-doom-") as folder, contextlib.ExitStack() as stack:
         # The engine is a process of its own that can outlive a game that is closed, and an agent that is killed.
+        lifeline = GameLifeline()
+        stack.callback(lifeline.close)
         stack.callback(_end, game, children)
         _set_up(game, settings, Path(folder))
         try:
             # The engine leaves a folder of its own where it is started.
-            with contextlib.chdir(folder), signals_held_back():
+            with contextlib.chdir(folder), signals_held_back(), _environment(lifeline.variables):
                 game.init()
         except (vizdoom.ViZDoomErrorException, vizdoom.FileDoesNotExistException) as error:
             raise UserError(f"Doom does not start with scenario {name}: {error}") from error
         except vizdoom.ViZDoomUnexpectedExitException as error:
             window = "; a window needs a display" if settings.window else ""
             raise UserError(f"Doom ended while starting: {error}{window}") from error
-        stack.callback(GameLifeline([process.pid for process in _engine(children)]).close)
         yield
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for what is started meanwhile."""
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            del os.environ[name]
 
 
 def _end(game: Any, others: set[psutil.Process]) -> None:

@@ -40,7 +40,7 @@ def test_detect_says_what_is_wrong(agent, tmp_path: Path) -> None:
     cases = [
         (("detect", "none.jpg", *model), "none.jpg: there is no such image or folder"),
         (("detect", "empty", *model), "empty: there are no images in this folder"),
-        (("detect", cfg, *model), "small.cfg; the others are done"),
+        (("detect", cfg, *model), "small.cfg: this is no image or is damaged"),
         (("detect", "p.png"), "detect: give either model, or both cfg and weights"),
         (("detect", "p.png", *model, "--resize", "round"), "detect: resize: input should be 'auto', 'letterbox' or"),
         (("detect", "p.png", *model, "--engine", "cuda"), 'there is no engine "cuda"'),
