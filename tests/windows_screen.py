@@ -25,6 +25,9 @@ class WindowsScreen:
     def __init__(self) -> None:
         self.user32: Any = ctypes.windll.user32  # type: ignore[attr-defined,unused-ignore]
         self.user32.CreateWindowExW.restype = wintypes.HWND
+        texts = [wintypes.DWORD, wintypes.LPCWSTR, wintypes.LPCWSTR, wintypes.DWORD]
+        handles = [wintypes.HWND, wintypes.HMENU, wintypes.HINSTANCE, wintypes.LPVOID]
+        self.user32.CreateWindowExW.argtypes = [*texts, *[ctypes.c_int] * 4, *handles]
         self.user32.DefWindowProcW.restype = LONG_PTR
         self.user32.DefWindowProcW.argtypes = [wintypes.HWND, wintypes.UINT, wintypes.WPARAM, wintypes.LPARAM]
 
