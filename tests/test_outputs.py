@@ -44,7 +44,7 @@ def agent_with(folder: Path, largest: int | None, *arguments: str) -> subprocess
     ],
 )
 def test_a_full_disk_is_never_success(tmp_path: Path, arguments: tuple[str, ...], written: str) -> None:
-    done = agent_with(tmp_path, 2048, *RUN, *arguments)
+    done = agent_with(tmp_path, 512, *RUN, *arguments)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert written in done.stderr
