@@ -27,6 +27,8 @@ def contacts(command: list[str], folder: Path) -> tuple[subprocess.CompletedProc
     """Run a command; return it, and the calls in it and its children that name an address beyond this machine."""
     if shutil.which("strace") is None:
         missing("strace is not installed (Debian's package strace)")
+    if subprocess.run(["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "true"], capture_output=True).returncode:
+        pytest.skip("this system lets no process be traced")
     log = folder / "calls"
     # connect is what finds a host, a name server too; sendto and sendmsg may name one without.
     strace = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(log)]
