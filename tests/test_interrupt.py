@@ -42,7 +42,7 @@ def started_by(folder: Path) -> list[psutil.Process]:
     ("name", "wait_s"),
     [
         *((name, 4.0) for name in ("arena", "collect", "calibrate", "demo-window")),
-        *((name, 0.6) for name in ("run", "arena", "calibrate", "bench", "doctor")),
+        *((name, 1.0) for name in ("run", "arena", "calibrate", "bench", "doctor")),
     ],
 )
 def test_an_interrupt_ends_a_command_and_its_children(name: str, wait_s: float, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_an_interrupt_ends_a_command_and_its_children(name: str, wait_s: float, 
     time.sleep(wait_s)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
     try:
-        _, said = process.communicate(timeout=5)
+        _, said = process.communicate(timeout=8)
     finally:
         process.kill()
     assert process.returncode == 130, said
