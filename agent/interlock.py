@@ -91,13 +91,13 @@ class Interlock:
         if action.idle:
             self.idle()
             return False
-        veto = self._veto(action, frame)
+        presses = action.buttons & ~self._held
+        veto = self._veto(action, presses, frame)
         if veto is None:
             with self._lock:
                 # A panic or the watchdog may have come between the guards' word and this line.
                 veto = self._barred(frame)
                 if veto is None:
-                    presses = action.buttons & ~self._held
                     self._held = action.buttons
                     try:
                         self.__actuation.apply(action)
@@ -160,12 +160,11 @@ class Interlock:
             return WATCHDOG, HUNG if void_ns <= self._clock() else "the lifeline is gone and is being started again"
         return None
 
-    def _veto(self, action: Action, frame: Frame) -> tuple[str, str] | None:
+    def _veto(self, action: Action, presses: int, frame: Frame) -> tuple[str, str] | None:
         barred = self._barred(frame)
         if barred is not None:
             return barred
         now_ns = self._clock()
-        presses = action.buttons & ~self._held
         for name, guard in self._guards:
             try:
                 reason = guard.check(action, presses, frame, now_ns)

@@ -128,11 +128,12 @@ def _guards(loaded: LoadedProfile, options: Options, reaches_desktop: bool) -> t
     if not against:
         factory = loaded.catalogue.first("guard", lambda f: f.max_age_ms is not None, "vetoes old frames")
         return (*guards, choose(factory, "--live", max_age_ms=OLDEST_MS))
-    ages = {choice.factory.max_age_ms(choice.settings): choice for choice in against}
-    if min(ages) > OLDEST_MS:
+    strictest = min(against, key=lambda choice: choice.factory.max_age_ms(choice.settings))
+    age_ms = strictest.factory.max_age_ms(strictest.settings)
+    if age_ms > OLDEST_MS:
         raise UserError(
-            f"{ages[min(ages)].where}: --live needs a guard that vetoes frames older than {OLDEST_MS:g} ms, and this "
-            f"one allows {min(ages):g}; make its max_age_ms smaller, or leave the guard out to have {OLDEST_MS:g}"
+            f"{strictest.where}: --live needs a guard that vetoes frames older than {OLDEST_MS:g} ms, and this "
+            f"one allows {age_ms:g}; make its max_age_ms smaller, or leave the guard out to have {OLDEST_MS:g}"
         )
     return guards
 

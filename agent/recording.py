@@ -53,9 +53,7 @@ class RecordedFrame(BaseModel):
     episode: Whole
     origin: tuple[Whole, Whole]
     at_ns: Nanoseconds
-    times_ns: tuple[
-        Nanoseconds, Nanoseconds, Nanoseconds, Nanoseconds, Nanoseconds, Nanoseconds, Nanoseconds, Nanoseconds
-    ]
+    times_ns: Annotated[list[Nanoseconds], Field(min_length=len(TIMES), max_length=len(TIMES))]
     boxes: list[tuple[Real, Real, Real, Real]]
     confidence: list[Annotated[float, Field(ge=0, le=1)]]
     classes: list[Annotated[int, Field(ge=0, lt=2**31)]]
@@ -155,10 +153,12 @@ def frames(folder: Path) -> Iterator[Frame]:
             if not read:
                 complete = False
                 break
+            grab_ns, grabbed_ns, *_ = line.times_ns
             yield Frame(
                 np.asarray(pixels, np.uint8),
                 line.frame,
-                *line.times_ns[:2],
+                grab_ns,
+                grabbed_ns,
                 line.origin,
                 line.episode,
                 line.at_ns,

@@ -21,7 +21,8 @@ import psutil
 
 from core.provenance import provenance
 from evaluation.window import own_display
-from tests.plugins.test_screen import Screen, until
+from tests.desktop import until
+from tests.plugins.test_screen import Screen
 from tests.test_live_run import WINDOW_TITLE, Run, fires, lifeline_of
 
 LIMIT_S = 5.0

@@ -30,39 +30,13 @@ import cv2
 import numpy as np
 
 from core.errors import UserError
+from tests.networks import CFG
 
 HANG_S = 5
 MEMORY = 1 << 30
 LONGEST = 1000
 """Characters of a sentence, its paths included."""
 
-CFG = """[net]
-width=64
-height=96
-channels=3
-[convolutional]
-batch_normalize=1
-filters=8
-size=3
-stride=2
-pad=1
-activation=leaky
-[maxpool]
-size=2
-stride=2
-[route]
-layers=-1,-2
-[convolutional]
-size=1
-filters=21
-activation=linear
-[yolo]
-mask=0,1,2
-anchors=4,6, 8,12, 10,20
-classes=2
-num=3
-scale_x_y=1.05
-""".replace("layers=-1,-2", "layers=-1")
 NAMES = ("person", "car")
 COCO = {
     "images": [{"id": 1, "file_name": "a.png", "width": 96, "height": 72}],

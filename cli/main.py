@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 import typer.core
@@ -103,10 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(args=arguments, prog_name="agent.py")
     except UserError as error:
-        if os.environ.get(DEBUG_VARIABLE):
-            err.console.print_exception()
-        err.print(str(error), style="red", markup=False, soft_wrap=True)
-        raise SystemExit(EXIT_USER_ERROR) from None
+        _refuse(str(error))
     except KeyboardInterrupt:
         err.print("interrupted")
         raise SystemExit(EXIT_INTERRUPTED) from None
@@ -117,10 +114,15 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         if not error.filename:
             raise
-        if os.environ.get(DEBUG_VARIABLE):
-            err.console.print_exception()
-        err.print(f"{error.filename}: {error.strerror}", style="red", markup=False, soft_wrap=True)
-        raise SystemExit(EXIT_USER_ERROR) from None
+        _refuse(f"{error.filename}: {error.strerror}")
+
+
+def _refuse(sentence: str) -> NoReturn:
+    """End with what the user can put right, called where the exception is at hand."""
+    if os.environ.get(DEBUG_VARIABLE):
+        err.console.print_exception()
+    err.print(sentence, style="red", markup=False, soft_wrap=True)
+    raise SystemExit(EXIT_USER_ERROR) from None
 
 
 LEAKED_S = 2.0

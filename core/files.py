@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -39,6 +40,13 @@ def cache_folder() -> Path:
 
 def sha256(path: Path) -> str:
     """Return a file's sha256, in hex."""
+    stat = path.stat()
+    return _sha256(path, (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+
+
+@functools.lru_cache(64)
+def _sha256(path: Path, state: tuple[int, ...]) -> str:
+    """Hash a file once for as long as it is the same: weights are asked for by each check on the way to a run."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

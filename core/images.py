@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -33,6 +31,10 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Of a GIF, the first picture."""
 THUMBNAIL = (32, 24)
+
+cv2.utils.logging.setLogLevel(
+    cv2.utils.logging.LOG_LEVEL_SILENT
+)  # what goes wrong in a codec is said by what is raised
 
 
 def natural(path: Path | str) -> tuple[tuple[int, int | str], ...]:
@@ -69,11 +71,10 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise UserError(f"{path}: this image cannot be read: {reason}") from error
     if ends_early(data.tobytes()):
         raise UserError(f"{path}: this image is damaged (it ends early); take it out or replace it")
-    with quiet_codecs():
-        try:
-            picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-        except cv2.error:  # more pixels than OpenCV takes
-            picture = None
+    try:
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    except cv2.error:  # more pixels than OpenCV takes
+        picture = None
     if picture is None:
         raise UserError(f"{path}: this is no image or is damaged; take it out or replace it")
     return np.asarray(picture, np.uint8)
@@ -88,16 +89,6 @@ def ends_early(data: bytes) -> bool:
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
     return data.startswith(b"BM") and int.from_bytes(data[2:6], "little") > len(data)
-
-
-@contextlib.contextmanager
-def quiet_codecs() -> Iterator[None]:
-    """Keep OpenCV from writing to the terminal what goes wrong in a codec; what raises says it."""
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)
 
 
 def encode(picture: NDArray[np.uint8], suffix: str, quality: int | None = None) -> bytes:

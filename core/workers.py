@@ -9,7 +9,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+
+from core.files import ROOT
 
 MOST = 61
 """The most processes that Windows lets Python wait for at once."""
@@ -34,23 +36,46 @@ def shielded() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def workers(count: int | None) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
-    """Yield a pool of new processes, all started; after an exception, an interrupt included, it is ended at once."""
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for what is started meanwhile, and put them back afterwards."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def module_environment() -> dict[str, str]:
+    """Return the environment in which `python -m` finds the rooms, whatever folder it is started in."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
+
+
+@contextlib.contextmanager
+def workers(tasks: int, processes: int | None = None) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+    """Yield a pool of new processes, all started; after an exception, an interrupt included, it is ended at once.
+
+    :param processes: how many; as many as there are processors by default, and never more than there are tasks.
+    """
     context = multiprocessing.get_context("spawn")
-    count = min(count or os.cpu_count() or 1, MOST)
+    count = min(tasks, processes or os.cpu_count() or 1, MOST)
     pool = concurrent.futures.ProcessPoolExecutor(count, mp_context=context, initializer=_quiet)
     try:
         with shielded():
-            for start in [pool.submit(int) for _ in range(count)]:  # each starts one, as none is idle yet
-                start.add_done_callback(lambda _: None)
+            for _ in range(count):
+                pool.submit(int)  # each starts one, as none is idle yet
         yield pool
     except BaseException:
-        processes = list((getattr(pool, "_processes", None) or {}).values())
+        started = list((getattr(pool, "_processes", None) or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
+        for process in started:
             process.terminate()
         until = time.monotonic() + END_S
-        for process in processes:
+        for process in started:
             process.join(max(0.0, until - time.monotonic()))
             if process.is_alive():
                 process.kill()

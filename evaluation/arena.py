@@ -8,7 +8,6 @@ recall and precision.
 from __future__ import annotations
 
 import concurrent.futures
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -143,7 +142,7 @@ def play_trials(trials: Sequence[Trial], processes: int | None, done: Callable[[
     :raises UserError: one of them cannot be played.
     """
     try:
-        with workers(min(len(trials), processes or os.cpu_count() or 1)) as pool:
+        with workers(len(trials), processes) as pool:
             futures = [pool.submit(run_trial, trial) for trial in trials]
             for future in concurrent.futures.as_completed(futures):
                 future.result()  # the first that failed ends it all

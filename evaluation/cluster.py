@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from core.errors import UserError, first_line
+from core.workers import environment
 from evaluation.arena import Score, Trial, run_trial
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,7 +45,7 @@ def play_on(address: str, trials: Sequence[Trial], done: Callable[[], None]) -> 
     options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address == LOCAL:
-            with _no_way_out():
+            with environment(NO_WAY_OUT):
                 ray.init(num_cpus=os.cpu_count(), **options)
         else:
             ray.init(address=address, runtime_env={"working_dir": str(ROOT), "excludes": NOT_SENT}, **options)
@@ -61,26 +61,13 @@ NOWHERE = "http://127.0.0.1:9"
 """The discard port, on which nothing answers."""
 
 
-@contextlib.contextmanager
-def _no_way_out() -> Iterator[None]:
-    """Let the processes that are started here reach no web server.
-
-    Ray's, even where its usage statistics are off, ask clouds' metadata services which one they are in, and report that
-    the statistics are off.
-    """
-    settings = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), NOWHERE)
-    settings |= {"no_proxy": "127.0.0.1,localhost", "NO_PROXY": "127.0.0.1,localhost"}
-    settings["RAY_USAGE_STATS_REPORT_URL"] = NOWHERE
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+NO_WAY_OUT = {
+    **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), NOWHERE),
+    **dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost"),
+    "RAY_USAGE_STATS_REPORT_URL": NOWHERE,
+}
+"""Lets Ray's processes reach no web server: even where its usage statistics are off they ask clouds' metadata services
+which one they are in, and report that the statistics are off."""
 
 
 def _reach(address: str) -> None:

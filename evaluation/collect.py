@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -55,7 +54,7 @@ def _samples(jobs: Sequence[tuple[Any, ...]], done: Callable[[], None]) -> list[
     rows: list[dict[str, Any]] = []
     # A game, once broken, takes its process with it; and forked ones would share the parent's threads.
     try:
-        with workers(min(len(jobs), os.cpu_count() or 1)) as pool:
+        with workers(len(jobs)) as pool:
             for future in [pool.submit(_portion, *job) for job in jobs]:
                 for row in future.result():
                     rows.append(row)

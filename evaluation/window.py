@@ -30,7 +30,7 @@ from agent.session import Result, play
 from agent.types import Detections, Episode, Frame, Measure
 from core.errors import UserError
 from core.text import shown
-from core.workers import shielded
+from core.workers import module_environment, shielded
 from evaluation.arena import RandomController
 from evaluation.middleware import StoppingCapture
 
@@ -63,7 +63,7 @@ class Game:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))},
+            env=module_environment(),
             start_new_session=True,  # a Ctrl-C is for the agent, which then ends the game
         )
         self.episodes: list[Episode] = []

@@ -22,6 +22,7 @@ import psutil
 import yaml
 
 from agent.types import LEFT
+from tests.desktop import live_profile, until
 from tests.networks import small_files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,25 +30,7 @@ TITLE = "Reticle's window тест"
 PLACE = (590, 310, 100, 100)
 BLUE = 0x3366CC
 CENTRE = (640, 360)
-PROFILE = {
-    "mode": "live",
-    "capture": {"plugin": "mss", "width": 400, "height": 300, "left": 430, "top": 205},
-    "detector": {"plugin": "blue"},
-    "selection": {"plugin": "nearest"},
-    "aim": {"plugin": "proportional", "gain": 0.5, "fire": "hold"},
-    "actuation": {"plugin": "mouse"},
-    "guards": [{"plugin": "arm-key"}, {"plugin": "window-title", "title": TITLE}],
-    "safety": {"watchdog_ms": 400},
-}
-
-
-def until(condition: Callable[[], Any], timeout_s: float) -> bool:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.002)
-    return True
+PROFILE = live_profile(TITLE, 400)
 
 
 class Desktop:

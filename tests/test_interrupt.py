@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.conftest import FIXED, ROOT, RUN_MARK
-from tests.plugins.test_screen import until
+from tests.desktop import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 

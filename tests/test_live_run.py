@@ -20,7 +20,8 @@ from agent.types import LEFT
 from core.errors import UserError
 from plugins.desktop.buttons import MouseClaim
 from tests.conftest import ROOT
-from tests.plugins.test_screen import Screen, until
+from tests.desktop import live_profile, until
+from tests.plugins.test_screen import Screen
 
 WINDOW_TITLE = "The game"
 
@@ -49,22 +50,7 @@ class Run:
     started: ClassVar["list[Run]"] = []
 
     def __init__(self, folder: Path, screen: Screen, live: bool = True, **changes: object) -> None:
-        profile = {
-            "mode": "live",
-            # The window is a little off the crosshair, so there is something to move too.
-            "capture": {"plugin": "mss", "width": 400, "height": 300, "left": 430, "top": 205},
-            "detector": {"plugin": "blue"},
-            "selection": {"plugin": "nearest"},
-            "aim": {"plugin": "proportional", "gain": 0.5, "fire": "hold"},
-            "actuation": {"plugin": "mouse"},
-            "guards": [
-                {"plugin": "arm-key"},
-                {"plugin": "staleness", "max_age_ms": 400},
-                {"plugin": "window-title", "title": WINDOW_TITLE},
-            ],
-            "safety": {"watchdog_ms": 150},
-            **changes,
-        }
+        profile = live_profile(WINDOW_TITLE, 150, {"plugin": "staleness", "max_age_ms": 400}) | changes
         (folder / "live.yaml").write_text(yaml.safe_dump(profile))
         command = [sys.executable, str(ROOT / "agent.py"), "--profile", "live.yaml", "--report", "r.json"]
         self.folder = folder

@@ -13,7 +13,7 @@ from agent.factories import ActuationFactory, NoSettings
 from agent.hookspecs import hookimpl
 from agent.types import BUTTON_NAMES, Action
 from core.errors import UserError
-from plugins.desktop.buttons import WINDOWS_DOWN_UP, X11_NUMBERS, MouseClaim, SendInput, x11_display
+from plugins.desktop.buttons import WINDOWS_DOWN_UP, X11_NUMBERS, SendInput, x11_display
 from plugins.desktop.lifeline import ButtonLifeline
 
 
@@ -50,14 +50,9 @@ class XTestMouse:
         self._display, self._spare = x11_display("the mouse"), x11_display("the mouse")
         if not self._display.has_extension("XTEST"):
             raise UserError(f"the display {self._display.get_display_name()} has no XTEST extension")
-        self._claim = MouseClaim()
         self._down = self._ever = 0
         self._letting_go = threading.Lock()
-        try:
-            self.lifeline = ButtonLifeline(limit_ms, self.release)
-        except UserError:
-            self._claim.close()
-            raise
+        self.lifeline = ButtonLifeline(limit_ms, self.release)
         # The first relative event after a window opens is lost; this one may be.
         self._fake(self._display, self._motion, detail=True, x=0, y=0)
         self._display.sync()
@@ -112,7 +107,6 @@ class XTestMouse:
     def close(self) -> None:
         """Leave the display."""
         self.lifeline.close()
-        self._claim.close()
         for connection in (self._display, self._spare):
             with contextlib.suppress(*self._lost):
                 connection.close()
@@ -125,7 +119,6 @@ class SendInputMouse:
     """
 
     def __init__(self, limit_ms: float) -> None:
-        self._claim = MouseClaim()
         self._input = SendInput()
         self._down = 0
         self.lifeline = ButtonLifeline(limit_ms, self.release)
@@ -146,7 +139,6 @@ class SendInputMouse:
     def close(self) -> None:
         """End the lifeline, and give the mouse back."""
         self.lifeline.close()
-        self._claim.close()
 
     def _buttons(self, wanted: int) -> None:
         changed = wanted ^ self._down

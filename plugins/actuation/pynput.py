@@ -14,7 +14,6 @@ from agent.hookspecs import hookimpl
 from agent.types import LEFT, MIDDLE, RIGHT, Action
 from core.command import COMMAND
 from core.errors import UserError, summary
-from plugins.desktop.buttons import MouseClaim
 from plugins.desktop.lifeline import ButtonLifeline
 
 
@@ -46,7 +45,6 @@ class PynputActuation:
         self._letting_go = threading.Lock()
         if sys.platform == "darwin":
             raise UserError("the actuation pynput does not support macOS yet: nothing there would let a button go")
-        self._claim = MouseClaim()
         self.lifeline = ButtonLifeline(context.watchdog_ms, self.release)
 
     def apply(self, action: Action) -> None:
@@ -87,7 +85,6 @@ class PynputActuation:
     def close(self) -> None:
         """End the lifeline, and give the mouse back."""
         self.lifeline.close()
-        self._claim.close()
 
 
 @hookimpl

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from core.errors import UserError
+from core.workers import module_environment
 
 BEAT, HELD, VOID = range(3)
 """Fields of the memory that agent and lifeline share, int64 each: when the loop last showed that it goes on, the mask
@@ -50,23 +51,30 @@ class GameLifeline:
 
 
 class ButtonLifeline:
-    """Lets mouse buttons go whenever the loop does not beat for a while, or the agent is gone.
+    """Has the mouse for this agent alone, and lets its buttons go when the loop does not beat, or the agent is gone.
 
     Should the lifeline itself end, `lost` is called at once, all frames are void, and it is started again.
 
     :param limit_ms: how long the loop may be silent.
     :param lost: called on a thread of the lifeline's.
-    :raises UserError: it cannot be started.
+    :raises UserError: it cannot be started, or another agent has the mouse.
     """
 
     def __init__(self, limit_ms: float, lost: Callable[[], None]) -> None:
+        from plugins.desktop.buttons import MouseClaim
+
+        self._claim = MouseClaim()
         self._limit_ms = limit_ms
         self._lost = lost
         self._closing = False
         self._file, self._memory = _shared_memory()
         self._fields = memoryview(self._memory).cast("q")
         self._fields[BEAT] = time.perf_counter_ns()
-        self._process = self._started()
+        try:
+            self._process = self._started()
+        except (UserError, OSError):
+            self._claim.close()
+            raise
         self._ready = True
         self._watcher = threading.Thread(target=self._watch, name="lifeline", daemon=True)
         self._watcher.start()
@@ -84,13 +92,14 @@ class ButtonLifeline:
         return int(self._fields[VOID]) if self._ready else NEVER
 
     def close(self) -> None:
-        """End it with nothing to do."""
+        """End it with nothing to do, and give the mouse back."""
         self._closing = True
         self._fields[HELD] = 0
         _dismiss(self._process)
         self._watcher.join(2.0)
         if self._file is not None:
             self._file.close()
+        self._claim.close()
 
     def _started(self) -> subprocess.Popen[bytes]:
         name, handles = ("-", []) if self._file is None else (str(self._file.fileno()), [self._file.fileno()])
@@ -128,11 +137,7 @@ def _start(arguments: list[str], handles: Iterable[int] = (), **streams: Any) ->
         else {"start_new_session": True, "pass_fds": tuple(handles)}
     )
     command = [sys.executable, "-m", "plugins.desktop.lifeline", *arguments]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
-    return subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, env=environment, **streams, **group)
-
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+    return subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, env=module_environment(), **streams, **group)
 
 
 def _dismiss(process: subprocess.Popen[bytes]) -> None:
@@ -161,31 +166,28 @@ def main(arguments: list[str]) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     if arguments[0] == "kill":
-        _until_the_pipe_ends().wait()
-        if not _WORDS:
+        ended, words = _until_the_pipe_ends()
+        ended.wait()
+        if not words:
             _end_game(arguments[1])
         return
     _guard_buttons(arguments)
 
 
-_WORDS = bytearray()
-"""What the agent wrote into the pipe: that it ends in order."""
-
-
-def _until_the_pipe_ends() -> threading.Event:
-    """Return what is set once the agent has ended or dismissed this process.
+def _until_the_pipe_ends() -> tuple[threading.Event, bytearray]:
+    """Return what is set once the pipe has ended, and what the agent had written into it: that it ends in order.
 
     Called when all is imported: on Windows whatever asks about a handle that is being read from waits for it.
     """
-    ended = threading.Event()
+    ended, words = threading.Event(), bytearray()
 
     def listen() -> None:
         while chunk := os.read(0, 64):
-            _WORDS.extend(chunk)
+            words.extend(chunk)
         ended.set()
 
     threading.Thread(target=listen, daemon=True).start()
-    return ended
+    return ended, words
 
 
 def _guard_buttons(arguments: list[str]) -> None:
@@ -201,7 +203,7 @@ def _guard_buttons(arguments: list[str]) -> None:
         print(error, flush=True)
         return
     print("ready", flush=True)
-    ended = _until_the_pipe_ends()
+    ended, _ = _until_the_pipe_ends()
     suspended_ns = _suspended_ns()
     while not ended.wait(limit_ns / 8e9):
         held = fields[HELD]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from agent.context import Context
 from agent.factories import PluginSettings
 from agent.types import Detections, Episode, Measure
 from core.errors import UserError
+from core.workers import environment
 from plugins.desktop.lifeline import GameLifeline
 
 TIC_RATE = 35
@@ -108,7 +108,7 @@ def running(game: Any, settings: Settings, name: str) -> Iterator[None]:
         _set_up(game, settings, Path(folder))
         try:
             # The engine leaves a folder of its own where it is started.
-            with contextlib.chdir(folder), signals_held_back(), _environment(lifeline.variables):
+            with contextlib.chdir(folder), signals_held_back(), environment(lifeline.variables):
                 game.init()
         except (vizdoom.ViZDoomErrorException, vizdoom.FileDoesNotExistException) as error:
             raise UserError(f"Doom does not start with scenario {name}: {error}") from error
@@ -116,17 +116,6 @@ def running(game: Any, settings: Settings, name: str) -> Iterator[None]:
             window = "; a window needs a display" if settings.window else ""
             raise UserError(f"Doom ended while starting: {error}{window}") from error
         yield
-
-
-@contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for what is started meanwhile."""
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name in variables:
-            del os.environ[name]
 
 
 def _end(game: Any, others: set[psutil.Process]) -> None:

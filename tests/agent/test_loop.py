@@ -318,6 +318,7 @@ def test_patience_goes_by_the_loops_clock() -> None:
     assert stop.reason == "end of the frames"
 
 
+@pytest.mark.alone
 def test_a_capped_loop_rests_and_takes_the_newest() -> None:
     finder = Finder()
     roles, _, stop = active(Frames(60, period_s=0.004), finder)
@@ -328,6 +329,7 @@ def test_a_capped_loop_rests_and_takes_the_newest() -> None:
     assert finder.seen == sorted(set(finder.seen))
 
 
+@pytest.mark.alone  # it goes by real durations
 def test_a_network_that_others_slow_down_is_counted() -> None:
     class Contended(Finder):
         def detect(self, frame):

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.conftest import FIXED, ROOT, RUN_MARK, missing
-from tests.plugins.test_screen import until
+from tests.desktop import until
 
 pytestmark = pytest.mark.alone
 

@@ -16,6 +16,7 @@ from core.errors import UserError
 from plugins.actuation.mouse import XTestMouse, make_mouse
 from plugins.capture.mss import MssCapture, Settings, region
 from tests.agent.fakes import context, frame
+from tests.desktop import until
 
 
 class Screen:
@@ -74,15 +75,6 @@ def screen(display: str):
     screen.display.sync()
     yield screen
     screen.display.close()
-
-
-def until(condition, timeout_s: float = 5.0) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.002)
-    return True
 
 
 def test_mss_grabs_the_pixels_that_are_there(screen: Screen) -> None:
