@@ -27,6 +27,7 @@ from agent.profile import Choice, LoadedProfile
 from agent.roles import Described, Environment
 from agent.statistics import RunStatistics
 from agent.types import Episode, Measure
+from core.closing import told_of_closing
 from core.errors import UserError, summary
 
 log = logging.getLogger("reticle")
@@ -331,7 +332,8 @@ def _signals(stop: StopFlag) -> Iterator[Signals]:
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {number: signal.signal(number, handle) for number in numbers}
     try:
-        yield caught
+        with told_of_closing(stop.set):
+            yield caught
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

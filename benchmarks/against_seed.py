@@ -31,8 +31,8 @@ from engine.darknet import Network, read_cfg, read_weights
 from engine.keras_network import build
 from engine.models import find
 from evaluation.window import own_display
-from plugins.capture.mss import MssCapture
 from plugins.capture.mss import Settings as MssSettings
+from plugins.capture.mss import mss_capture
 from plugins.detector.yolo import reticle_detector
 
 CONFIDENCE, NMS = 0.25, 0.45
@@ -111,8 +111,8 @@ def main() -> None:
     theirs, ours, alone, rest = [], [], [], []
     with own_display():
         screen = Screen(sorted(options.pictures.glob("*.jpg"))[:20])
-        region = MssCapture(MssSettings(width=options.size, height=options.size, max_fps=None), context)
-        window = MssCapture(MssSettings(max_fps=None), context)
+        region = mss_capture(MssSettings(width=options.size, height=options.size, max_fps=None), context)
+        window = mss_capture(MssSettings(max_fps=None), context)
         for i in range(options.frames + 10):
             screen.show(i)
             began = time.perf_counter()

@@ -26,7 +26,9 @@ class LazyConsole:
         """The console itself."""
         from rich.console import Console
 
-        return Console(stderr=self._stderr, highlight=False)
+        # Where nobody watches, rich takes Windows' for a console of twenty years ago and draws other tables.
+        console = Console(stderr=self._stderr, highlight=False)
+        return console if console.is_terminal else Console(stderr=self._stderr, highlight=False, legacy_windows=False)
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as rich's console does."""

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conversion.savedmodel import CFG
+from core.command import missing
 from core.errors import UserError
 from core.text import read_text
 from engine.darknet import Network, Weights, parse_cfg, write_weights
@@ -46,7 +47,10 @@ def to_darknet(model: Path, cfg: Path | None, names: tuple[str, ...] | None, fol
 
 
 def _keras(path: Path) -> tuple[list[tuple[str, Arrays]], str]:
-    import keras
+    try:
+        import keras
+    except ImportError as error:
+        raise missing("--keras", "keras", "tensorflow", error) from error
 
     import engine.keras_network as network
 

@@ -33,6 +33,8 @@ def read_text(path: Path, what: str, any_encoding: bool = False) -> str:
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else first_line(error)
+        if path.is_dir():  # Windows calls it a lack of permission
+            reason = "this is a folder"
         raise UserError(f"{path}: {what} cannot be read: {reason}") from error
     encoding = "utf-8"
     for mark, marked in _BOMS:

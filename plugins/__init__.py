@@ -5,6 +5,10 @@ They use the same hooks as anyone else's.
 
 BUILT_IN = (
     "plugins.capture.mss",
+    "plugins.capture.screen",
+    "plugins.capture.dxgi",
+    "plugins.capture.wgc",
+    "plugins.capture.portal",
     "plugins.capture.footage",
     "plugins.capture.stream",
     "plugins.doom.capture",
@@ -18,6 +22,7 @@ BUILT_IN = (
     "plugins.controller.predictive",
     "plugins.actuation.dry_run",
     "plugins.actuation.mouse",
+    "plugins.actuation.uinput",
     "plugins.actuation.pynput",
     "plugins.actuation.environment",
     "plugins.observer.decisions",

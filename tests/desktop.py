@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
+
+import pytest
+
+posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals, paths or processes")
+"""Marks what Windows does otherwise."""
 
 
 def until(condition: Callable[[], Any], timeout_s: float = 5.0) -> bool:

@@ -34,7 +34,7 @@ def shown(field: FieldInfo) -> str:
         return "required"
     if isinstance(field.default, BaseModel):
         return "see below"
-    return {"None": "none", "()": "none"}.get(str(field.default), f"`{field.default}`")
+    return {"None": "none", "()": "none"}.get(str(field.default), f"`{str(field.default).replace(chr(92), chr(47))}`")
 
 
 def rows(model: type[BaseModel]) -> list[str]:

@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from tests.conftest import FIXED, ROOT, RUN_MARK
-from tests.desktop import until
+from tests.desktop import posix, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, posix]
 
 MODEL = ("--model", "doom-yolov4-tiny")
 COMMANDS = {

@@ -18,7 +18,7 @@ from agent.plan import Options, make_plan
 from agent.profile import load_profile
 from agent.types import LEFT
 from core.errors import UserError
-from plugins.desktop.buttons import MouseClaim
+from plugins.desktop.buttons import WAY, MouseClaim
 from tests.conftest import ROOT
 from tests.desktop import live_profile, until
 from tests.plugins.test_screen import Screen
@@ -157,13 +157,13 @@ def test_the_lifeline_lets_go_for_an_agent_that_cannot(screen: Screen, tmp_path:
         run.end()
 
 
-@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTSTP])
+@pytest.mark.parametrize("name", ["SIGSTOP", "SIGTSTP"])
 def test_a_stopped_agent_leaves_no_button_down_and_acts_on_no_frame_of_before(
-    screen: Screen, tmp_path: Path, number: int
+    screen: Screen, tmp_path: Path, name: str
 ) -> None:
     run = Run(tmp_path, screen)
     assert fires(screen)
-    run.process.send_signal(number)
+    run.process.send_signal(getattr(signal, name))
     assert until(lambda: screen.buttons() == 0, 1)
     time.sleep(0.3)
     assert screen.buttons() == 0
@@ -236,9 +236,9 @@ def test_two_agents_do_not_share_a_mouse(screen: Screen, tmp_path: Path) -> None
     run.process.kill()
     run.end()
     assert until(lambda: screen.buttons() == 0, 1)
-    claim = MouseClaim()  # it went with the agent that was killed
+    claim = MouseClaim(WAY)  # it went with the agent that was killed
     with pytest.raises(UserError, match="another agent has this mouse"):
-        MouseClaim()
+        MouseClaim(WAY)
     claim.close()
 
 

@@ -1,8 +1,9 @@
-"""Actuation `mouse`: relative motion, which first-person games need. XTest on X11, SendInput on Windows."""
+"""Actuation `mouse`: relative motion, which first-person games need. XTest, SendInput, or Quartz on macOS."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import threading
@@ -14,7 +15,10 @@ from agent.hookspecs import hookimpl
 from agent.types import BUTTON_NAMES, Action
 from core.errors import UserError
 from plugins.desktop.buttons import WINDOWS_DOWN_UP, X11_NUMBERS, SendInput, x11_display
+from plugins.desktop.elevation import takes_no_input
 from plugins.desktop.lifeline import ButtonLifeline
+
+log = logging.getLogger("reticle")
 
 
 def make_mouse(settings: NoSettings, context: Context) -> Any:
@@ -25,9 +29,13 @@ def make_mouse(settings: NoSettings, context: Context) -> Any:
     if sys.platform == "win32":
         return SendInputMouse(context.watchdog_ms)
     if sys.platform == "darwin":
-        raise UserError("the actuation mouse does not support macOS yet; use dry-run, or pynput for the desktop")
+        from plugins.actuation.quartz import QuartzMouse
+
+        return QuartzMouse(context.watchdog_ms)
     if os.environ.get("XDG_SESSION_TYPE") == "wayland" and "DISPLAY" not in os.environ:
-        raise UserError("the actuation mouse does not support Wayland yet; log in to an X11 session")
+        raise UserError(
+            "the actuation mouse cannot reach Wayland's windows; use the actuation uinput, or log in to an X11 session"
+        )
     return XTestMouse(context.watchdog_ms)
 
 
@@ -119,8 +127,11 @@ class SendInputMouse:
     """
 
     def __init__(self, limit_ms: float) -> None:
+        import ctypes
+
         self._input = SendInput()
-        self._down = 0
+        self._foreground = ctypes.windll.user32.GetForegroundWindow  # type: ignore[attr-defined,unused-ignore]
+        self._window = self._down = 0
         self.lifeline = ButtonLifeline(limit_ms, self.release)
 
     def apply(self, action: Action) -> None:
@@ -128,6 +139,10 @@ class SendInputMouse:
 
         :raises UserError: Windows refused the input, as it does for windows of higher integrity.
         """
+        window = self._foreground()
+        if window != self._window:
+            self._window = window
+            self._look(window)
         if action.dx or action.dy:
             self._input.event(action.dx, action.dy, SendInput.MOVE)
         self._buttons(action.buttons)
@@ -139,6 +154,13 @@ class SendInputMouse:
     def close(self) -> None:
         """End the lifeline, and give the mouse back."""
         self.lifeline.close()
+
+    def _look(self, window: int) -> None:
+        if window and takes_no_input(window):
+            log.warning(
+                "the window in front runs as administrator, so Windows drops the agent's input in silence: start the "
+                "terminal as administrator too, or the game without"
+            )
 
     def _buttons(self, wanted: int) -> None:
         changed = wanted ^ self._down
@@ -157,4 +179,6 @@ assert set(X11_NUMBERS) == set(WINDOWS_DOWN_UP) == set(BUTTON_NAMES)
 @hookimpl
 def reticle_actuation() -> ActuationFactory:
     """Offer `mouse`."""
-    return ActuationFactory("mouse", make_mouse, NoSettings, "relative motion: XTest on X11, SendInput on Windows")
+    return ActuationFactory(
+        "mouse", make_mouse, NoSettings, "relative motion: XTest on X11, SendInput on Windows, Quartz on macOS"
+    )

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 from agent.types import LEFT, MIDDLE, RIGHT
@@ -12,6 +17,10 @@ from core.errors import UserError
 X11_NUMBERS = {LEFT: 1, MIDDLE: 2, RIGHT: 3}
 WINDOWS_DOWN_UP = {LEFT: (0x0002, 0x0004), RIGHT: (0x0008, 0x0010), MIDDLE: (0x0020, 0x0040)}
 """Flags of SendInput."""
+
+WAY = {"win32": "windows", "darwin": "quartz"}.get(sys.platform, "x11")
+"""How the mouse is moved here: `windows` by SendInput, `quartz` on macOS, `x11` by XTEST. There is also `uinput:FD`, a
+device of the kernel's, by its descriptor."""
 
 CLAIM = "_RETICLE_MOUSE"
 TAKEN = "another agent has this mouse; end it first, since two would pull at one pointer"
@@ -35,25 +44,30 @@ def x11_display(purpose: str) -> Any:
 
 
 class MouseClaim:
-    """Holds the mouse of a display, or of a Windows session, for one agent.
+    """Holds the mouse of a display, or of a session, for one agent.
 
-    The window system keeps it, a selection of X11's or a mutex of Windows', so it goes with the process that has it.
+    The system keeps it, a selection of X11's, a mutex of Windows', a lock on a file elsewhere, so it goes with the
+    process that has it.
 
+    :param way: how the mouse is moved, see `WAY`.
     :raises UserError: another agent has it, or there is no display.
     """
 
-    def __init__(self) -> None:
-        self._held: Any = _windows_mutex() if sys.platform == "win32" else _x11_selection()
+    def __init__(self, way: str) -> None:
+        self._way = way
+        self._held: Any = _CLAIMS.get(way, _file_lock)()
 
     def close(self) -> None:
         """Give it back."""
-        if sys.platform == "win32":
+        if self._way == "windows":
             import ctypes
 
-            ctypes.windll.kernel32.CloseHandle(self._held)
-            return
-        with contextlib.suppress(Exception):  # the display went first
-            self._held.close()
+            ctypes.windll.kernel32.CloseHandle(self._held)  # type: ignore[attr-defined,unused-ignore]
+        elif self._way == "x11":
+            with contextlib.suppress(Exception):  # the display went first
+                self._held.close()
+        else:
+            self._held.release()
 
 
 def _x11_selection() -> Any:
@@ -88,35 +102,72 @@ def _windows_mutex() -> Any:
     return handle
 
 
+def _file_lock() -> Any:
+    from filelock import FileLock, Timeout
+
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    lock = FileLock(Path(tempfile.gettempdir()) / f"{CLAIM.strip('_').lower()}-{user}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(TAKEN) from error
+    return lock
+
+
+_CLAIMS = {"windows": _windows_mutex, "x11": _x11_selection}
+
+
 class Releaser:
     """Lets buttons go, on a connection of its own.
 
+    :param way: how the mouse is moved, see `WAY`.
     :raises UserError: there is no display.
     """
 
-    def __init__(self) -> None:
-        self._windows = SendInput() if sys.platform == "win32" else None
-        self._display = None if self._windows else x11_display("the lifeline")
+    def __init__(self, way: str) -> None:
+        name, _, number = way.partition(":")
+        if name == "x11":
+            self._let_go: Callable[[int], None] = _x11_release(x11_display("the lifeline"))
+        elif name == "windows":
+            self._let_go = _windows_release(SendInput())
+        elif name == "quartz":
+            from plugins.desktop.quartz import Quartz
+
+            self._let_go = Quartz().let_go
+        else:
+            from plugins.desktop.uinput import let_go
+
+            self._let_go = functools.partial(let_go, int(number))
 
     def release(self, buttons: int) -> bool:
         """Let the buttons of a mask go; return whether there still is a display."""
         try:
-            if self._windows is not None:
-                for mask, (_, up) in WINDOWS_DOWN_UP.items():
-                    if buttons & mask:
-                        self._windows.event(0, 0, up)
-                return True
-            from Xlib import X
-            from Xlib.ext import xtest
-
-            display: Any = self._display
-            for mask, number in X11_NUMBERS.items():
-                if buttons & mask:
-                    xtest.fake_input(display, X.ButtonRelease, number)
-            display.sync()
+            self._let_go(buttons)
         except Exception:  # the display went, and its buttons with it
             return False
         return True
+
+
+def _x11_release(display: Any) -> Callable[[int], None]:
+    from Xlib import X
+    from Xlib.ext import xtest
+
+    def let_go(buttons: int) -> None:
+        for mask, number in X11_NUMBERS.items():
+            if buttons & mask:
+                xtest.fake_input(display, X.ButtonRelease, number)
+        display.sync()
+
+    return let_go
+
+
+def _windows_release(send: SendInput) -> Callable[[int], None]:
+    def let_go(buttons: int) -> None:
+        for mask, (_, up) in WINDOWS_DOWN_UP.items():
+            if buttons & mask:
+                send.event(0, 0, up)
+
+    return let_go
 
 
 class SendInput:

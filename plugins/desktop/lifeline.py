@@ -57,13 +57,15 @@ class ButtonLifeline:
 
     :param limit_ms: how long the loop may be silent.
     :param lost: called on a thread of the lifeline's.
+    :param way: how the mouse is moved, see `plugins.desktop.buttons.WAY`.
     :raises UserError: it cannot be started, or another agent has the mouse.
     """
 
-    def __init__(self, limit_ms: float, lost: Callable[[], None]) -> None:
-        from plugins.desktop.buttons import MouseClaim
+    def __init__(self, limit_ms: float, lost: Callable[[], None], way: str | None = None) -> None:
+        from plugins.desktop.buttons import WAY, MouseClaim
 
-        self._claim = MouseClaim()
+        self._way = way or WAY
+        self._claim = MouseClaim(self._way)
         self._limit_ms = limit_ms
         self._lost = lost
         self._closing = False
@@ -103,7 +105,11 @@ class ButtonLifeline:
 
     def _started(self) -> subprocess.Popen[bytes]:
         name, handles = ("-", []) if self._file is None else (str(self._file.fileno()), [self._file.fileno()])
-        process = _start(["release", name, repr(self._limit_ms), str(os.getpid())], handles, stdout=subprocess.PIPE)
+        _, _, device = self._way.partition(":")
+        if device:
+            handles = [*handles, int(device)]
+        arguments = ["release", name, repr(self._limit_ms), str(os.getpid()), self._way]
+        process = _start(arguments, handles, stdout=subprocess.PIPE)
         assert process.stdout is not None
         said = process.stdout.readline().decode().strip()
         if said != "ready":
@@ -161,7 +167,7 @@ def _shared_memory(name: str | None = None, owner: int | None = None) -> tuple[I
 
 
 def main(arguments: list[str]) -> None:
-    """Be the lifeline: `kill MARK`, or `release MEMORY LIMIT_MS OWNER`."""
+    """Be the lifeline: `kill MARK`, or `release MEMORY LIMIT_MS OWNER WAY`."""
     for name in ("SIGINT", "SIGTSTP", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -193,12 +199,12 @@ def _until_the_pipe_ends() -> tuple[threading.Event, bytearray]:
 def _guard_buttons(arguments: list[str]) -> None:
     from plugins.desktop.buttons import Releaser
 
-    _, name, limit_ms, owner = arguments
+    _, name, limit_ms, owner, way = arguments
     _, memory = _shared_memory(name, int(owner))
     fields = memoryview(memory).cast("q")
     limit_ns = int(float(limit_ms) * 1e6)
     try:
-        releaser = Releaser()
+        releaser = Releaser(way)
     except UserError as error:
         print(error, flush=True)
         return

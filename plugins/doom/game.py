@@ -132,7 +132,7 @@ def _engine(others: set[psutil.Process]) -> set[psutil.Process]:
     """Return the processes of the engine that was started since there were only the others."""
     found = set()
     for process in set(psutil.Process().children()) - others:
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error, OSError):  # what it cannot tell must not hide why a game did not start
             if process.name().startswith("vizdoom"):
                 found.add(process)
     return found
@@ -255,16 +255,19 @@ def visible(labels: Any, buffer: NDArray[np.uint8]) -> Iterator[tuple[tuple[int,
 def scenario_path(name: str, context: Context) -> Path:
     """Return the file of a scenario that ships with ViZDoom, or of one's own, by a path that ends in .cfg.
 
-    :raises UserError: there is none; the message lists ViZDoom's.
+    :raises UserError: there is none (the message lists ViZDoom's), or no ViZDoom.
     """
+    spec = importlib.util.find_spec("vizdoom")
+    if spec is None or spec.origin is None:
+        raise UserError(
+            "Doom is played by the package vizdoom, which is not installed: it has wheels for Linux, Windows, and Macs "
+            "with Apple's processors from macOS 14 on"
+        )
     if name.endswith(".cfg"):
         path = context.path(name)
         if not path.is_file():
             raise UserError(f"{path}: there is no such scenario file")
         return path
-    spec = importlib.util.find_spec("vizdoom")
-    assert spec is not None
-    assert spec.origin is not None
     folder = Path(spec.origin).parent / "scenarios"
     path = folder / f"{name}.cfg"
     if not path.is_file() or name in MULTIPLAYER:

@@ -26,11 +26,11 @@ def write(folder: Path, text: str, name: str = "mine.py") -> Path:
 def test_built_ins_fill_every_role() -> None:
     offers = discover().offers
     assert {role: sorted(found) for role, found in offers.items()} == {
-        "capture": ["doom", "footage", "mss", "stream"],
+        "capture": ["doom", "dxgi", "footage", "mss", "portal", "screen", "stream", "wgc"],
         "detector": ["oracle", "yolo"],
         "selection": ["best", "nearest", "tracker"],
         "controller": ["pid", "predictive", "proportional"],
-        "actuation": ["dry-run", "environment", "mouse", "pynput"],
+        "actuation": ["dry-run", "environment", "mouse", "pynput", "uinput"],
         "observer": ["decisions", "overlay", "recorder", "show", "trace"],
         "guard": ["arm-key", "process-argument", "rate", "staleness", "window-title"],
     }

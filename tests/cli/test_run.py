@@ -12,11 +12,13 @@ import pytest
 import yaml
 
 from tests.conftest import FIXED, ROOT, Done
+from tests.desktop import posix
 from tests.networks import NAMES, small_files
 
 LOUD = """
 import sys
 from reticle import SelectionFactory, hookimpl
+from tests.desktop import posix
 class Loud:
     def __init__(self, settings, context): pass
     def select(self, detections, frame):
@@ -259,6 +261,7 @@ def test_convert_makes_a_bundle_that_a_profile_can_name(agent, small: Path) -> N
 
 
 @pytest.mark.slow
+@posix
 def test_ctrl_c_ends_a_live_run_with_its_report(small: Path) -> None:
     (small / "loud.py").write_text(LOUD)
     profile(
@@ -292,6 +295,7 @@ def test_ctrl_c_ends_a_live_run_with_its_report(small: Path) -> None:
     assert json.loads((small / "r.json").read_text())["mode"] == "dry-run"
 
 
+@posix
 @pytest.mark.slow
 def test_a_signal_ends_the_trial_of_engines_at_once(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "agent.py"), "--profile", "doom.yaml"]
@@ -356,6 +360,7 @@ def test_a_plugin_that_raises_in_the_loop_ends_the_run_in_one_sentence_with_its_
     assert json.loads((small / "r.json").read_text())["ended"] == "an error"
 
 
+@posix
 @pytest.mark.slow
 def test_the_report_is_written_although_nobody_reads_the_tables(small: Path) -> None:
     command = f"{sys.executable} {ROOT / 'agent.py'} --profile mine.yaml --report r.json | head -1"
@@ -363,6 +368,7 @@ def test_the_report_is_written_although_nobody_reads_the_tables(small: Path) -> 
     assert json.loads((small / "r.json").read_text())["frames"] == 10
 
 
+@posix
 def test_a_report_follows_links_and_spares_the_profile(agent, small: Path) -> None:
     (small / "real.json").write_text("old")
     (small / "link.json").symlink_to("real.json")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from core.errors import UserError
 from core.files import LineFile, atomic_file, atomic_folder, check_writable, sha256, shipped, write_atomically
+from tests.desktop import posix
 
 
 @given(content=st.binary(max_size=200))
@@ -41,6 +42,7 @@ def test_a_folder_appears_when_it_is_complete_and_never_over_another(tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@posix
 def test_a_links_target_is_written_and_a_pipe_is_written_to(tmp_path: Path) -> None:
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to("real")

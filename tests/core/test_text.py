@@ -39,7 +39,7 @@ def test_what_is_no_text_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="gbk: the text cannot be read: it is not text in UTF-8; save it as UTF-8"):
         read_text(tmp_path / "gbk", "the text")
     assert "\ufffd" in read_text(tmp_path / "gbk", "the text", any_encoding=True)
-    with pytest.raises(UserError, match="the text cannot be read: Is a directory"):
+    with pytest.raises(UserError, match="the text cannot be read: this is a folder"):
         read_text(tmp_path, "the text")
 
 

@@ -15,6 +15,7 @@ from plugins.doom.capture import DoomCapture
 from plugins.doom.game import Settings, truth
 from tests.agent.fakes import context
 from tests.conftest import FIXED, ROOT
+from tests.desktop import posix
 
 
 def play(seed: int, actions: list[Action], **settings: object) -> tuple[list[bytes], list[list], DoomCapture]:
@@ -180,9 +181,11 @@ def test_nothing_is_left_in_the_working_folder(tmp_path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@posix
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
 @pytest.mark.slow
-def test_a_signal_ends_the_game_and_its_process(tmp_path, number: int) -> None:
+def test_a_signal_ends_the_game_and_its_process(tmp_path, name: str) -> None:
+    number = getattr(signal, name)
     report = tmp_path / "r.json"
     agent = subprocess.Popen(
         [

@@ -10,6 +10,7 @@ from agent.types import LEFT, Action
 from plugins.guard import process_argument, rate, staleness
 from plugins.guard.polling import Polled
 from tests.agent.fakes import context, frame
+from tests.desktop import posix
 
 SECOND = 1_000_000_000
 
@@ -48,6 +49,7 @@ def test_no_second_ever_holds_more_than_the_limits(steps: list[tuple[int, int, b
         assert sum(c for _, c in window) <= 3
 
 
+@posix
 def test_the_process_must_run_with_the_argument() -> None:
     def asked(process: str, argument: str) -> str | None:
         settings = process_argument.Settings(process=process, argument=argument, interval_s=10)

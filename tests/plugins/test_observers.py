@@ -143,8 +143,8 @@ assert (pixels == (200, 40, 90, 0)).all(), "the event's own picture is left alon
 
 
 def test_show_opens_a_window_with_what_was_found(display: str) -> None:
-    from plugins.capture.mss import MssCapture
     from plugins.capture.mss import Settings as MssSettings
+    from plugins.capture.mss import mss_capture
 
     process = subprocess.Popen([sys.executable, "-c", SHOWING], cwd=ROOT, stdin=subprocess.PIPE)
     shot = np.zeros((1, 1, 3), np.uint8)
@@ -153,7 +153,7 @@ def test_show_opens_a_window_with_what_was_found(display: str) -> None:
         while time.monotonic() < deadline and not (shot.shape == (96, 128, 3) and (shot[90, 5] == (200, 40, 90)).all()):
             time.sleep(0.05)
             try:
-                capture = MssCapture(MssSettings(window="Reticle"), context())
+                capture = mss_capture(MssSettings(window="Reticle"), context())
             except UserError:
                 continue  # not mapped yet
             shot = capture.grab().pixels[:, :, :3]

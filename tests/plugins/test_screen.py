@@ -14,9 +14,10 @@ from agent.interlock import Interlock, StopFlag
 from agent.types import IDLE, LEFT, MIDDLE, RIGHT, Action
 from core.errors import UserError
 from plugins.actuation.mouse import XTestMouse, make_mouse
-from plugins.capture.mss import MssCapture, Settings, region
+from plugins.capture.mss import Settings, mss_capture
+from plugins.capture.region import region
 from tests.agent.fakes import context, frame
-from tests.desktop import until
+from tests.desktop import posix, until
 
 
 class Screen:
@@ -60,7 +61,8 @@ class Screen:
             background_pixel=pixel,
             override_redirect=True,
         )
-        window.set_wm_name(title)
+        names = (self.display.intern_atom(name) for name in ("_NET_WM_NAME", "UTF8_STRING"))
+        window.change_property(*names, 8, title.encode())
         window.map()
         self.display.sync()
         window.set_input_focus(X.RevertToParent, X.CurrentTime)
@@ -80,7 +82,7 @@ def screen(display: str):
 def test_mss_grabs_the_pixels_that_are_there(screen: Screen) -> None:
     window = screen.window("target", 100, 50, 60, 40, 0x3366CC)
     try:
-        capture = MssCapture(Settings(left=90, top=40, width=80, height=60), context())
+        capture = mss_capture(Settings(left=90, top=40, width=80, height=60), context())
         grabbed = capture.grab()
         capture.close()
     finally:
@@ -94,7 +96,7 @@ def test_mss_grabs_the_pixels_that_are_there(screen: Screen) -> None:
 
 
 def test_mss_hands_out_the_grab_itself(screen: Screen) -> None:
-    capture = MssCapture(Settings(width=64, height=64), context())
+    capture = mss_capture(Settings(width=64, height=64), context())
     one, two = capture.grab(), capture.grab()
     capture.close()
     assert not one.pixels.flags.owndata
@@ -105,7 +107,7 @@ def test_mss_hands_out_the_grab_itself(screen: Screen) -> None:
 
 
 def test_mss_leaves_out_what_has_not_changed(screen: Screen) -> None:
-    capture = MssCapture(Settings(left=90, top=40, width=80, height=60, skip_duplicates=True), context())
+    capture = mss_capture(Settings(left=90, top=40, width=80, height=60, skip_duplicates=True), context())
     first = capture.grab()
     window = screen.window("target", 100, 50, 60, 40, 0x3366CC)
     try:
@@ -123,10 +125,10 @@ def test_mss_leaves_out_what_has_not_changed(screen: Screen) -> None:
 def test_mss_counts_from_a_window(screen: Screen) -> None:
     window = screen.window("My Game - level 1", 200, 100, 320, 240, 0)
     try:
-        capture = MssCapture(Settings(window="my game", width=100, height=100), context())
+        capture = mss_capture(Settings(window="my game", width=100, height=100), context())
         assert capture.region == {"left": 310, "top": 170, "width": 100, "height": 100}
         with pytest.raises(UserError, match=r"no window has 'other' in its title; there are: .*'My Game - level 1'"):
-            MssCapture(Settings(window="other"), context())
+            mss_capture(Settings(window="other"), context())
     finally:
         window.destroy()
         screen.display.sync()
@@ -134,7 +136,7 @@ def test_mss_counts_from_a_window(screen: Screen) -> None:
 
 def test_mss_goes_with_its_window_and_waits_while_that_is_not_to_be_seen(screen: Screen) -> None:
     window = screen.window("Moving", 200, 100, 120, 80, 0x3366CC)
-    capture = MssCapture(Settings(window="Moving"), context())
+    capture = mss_capture(Settings(window="Moving"), context())
     frames: list = []
     thread = threading.Thread(target=lambda: frames.extend(iter(capture.grab, None)))
 
@@ -174,7 +176,7 @@ def test_mss_prefers_the_window_with_just_that_title(screen: Screen) -> None:
     first = screen.window("The game - launcher", 10, 10, 60, 60, 0)
     second = screen.window("The game", 300, 200, 60, 60, 0)
     try:
-        capture = MssCapture(Settings(window="the game"), context())
+        capture = mss_capture(Settings(window="the game"), context())
         assert capture.region["left"] == 300
         capture.close()
     finally:
@@ -184,7 +186,7 @@ def test_mss_prefers_the_window_with_just_that_title(screen: Screen) -> None:
 
 
 def test_mss_paces_itself(screen: Screen) -> None:
-    capture = MssCapture(Settings(width=32, height=32, max_fps=100), context())
+    capture = mss_capture(Settings(width=32, height=32, max_fps=100), context())
     frames = [capture.grab() for _ in range(11)]
     capture.close()
     assert (frames[-1].grab_ns - frames[0].grab_ns) / 1e9 >= 0.099
@@ -386,10 +388,11 @@ def test_only_while_the_window_has_the_focus(screen: Screen) -> None:
         guard.close()
 
 
+@posix
 @pytest.mark.parametrize("what", ["capture", "mouse", "pynput", "arm key", "window"])
 def test_without_a_display_one_sentence_says_so(what: str) -> None:
     code = {
-        "capture": "from plugins.capture.mss import *; MssCapture(Settings(), context())",
+        "capture": "from plugins.capture.mss import *; mss_capture(Settings(), context())",
         "mouse": "from plugins.actuation.mouse import *; make_mouse(None, context())",
         "pynput": "from plugins.actuation.pynput import *; PynputActuation(None, context())",
         "arm key": "from plugins.guard.arm_key import *; ArmKeyGuard(Settings(), context())",
@@ -400,7 +403,7 @@ def test_without_a_display_one_sentence_says_so(what: str) -> None:
         f"try:\n    {code.replace('; ', chr(10) + '    ')}\nexcept UserError as error:\n    print(error)\n"
     )
     program = program.replace("import *", "import " + {
-        "capture": "MssCapture, Settings", "mouse": "make_mouse", "pynput": "PynputActuation",
+        "capture": "mss_capture, Settings", "mouse": "make_mouse", "pynput": "PynputActuation",
         "arm key": "ArmKeyGuard, Settings", "window": "FocusedWindow",
     }[what])  # fmt: skip
     for value in ({}, {"DISPLAY": ":987"}):

@@ -70,7 +70,7 @@ def test_a_small_network_end_to_end(tmp_path: Path) -> None:
     ("change", "says"),
     [
         ({"cfg": "none.cfg"}, "none.cfg: the cfg cannot be read"),
-        ({"weights": "none.weights"}, "none.weights: the weights cannot be read: No such file"),
+        ({"weights": "none.weights"}, "none.weights: the weights cannot be read: "),
         ({"names": "none.names"}, "none.names: the file of class names cannot be read"),
         ({"cfg": None, "weights": None, "model": "mine"}, "there is no bundle models/mine: make one"),
     ],

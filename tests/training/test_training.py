@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -118,7 +117,7 @@ def test_after_a_kill_it_goes_on_with_the_same_numbers(agent, data: Path) -> Non
     until = time.monotonic() + 120
     while not state.is_file() and process.poll() is None and time.monotonic() < until:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     assert state.is_file()
     refused = train(agent, "--epochs", "4", "--seed", "1")
