@@ -53,8 +53,9 @@ def main() -> None:
                     material = Material(model, counted, pictures, "stretch")
                     for method in METHODS:
                         row: dict[str, Any] = {"model": name, "size": size, "calibrated_on": source, "method": method}
+                        plain = Int8(method, rounding=False, heads=False)
                         for form in SCHEMES:
-                            engine = executor(material.quantized(form, Int8(method)), form)
+                            engine = executor(material.quantized(form, plain), form)
                             row[form] = round(score(engine, network, "stretch", truth), 2)
                         rows.append(row)
                         print(json.dumps(row), flush=True)

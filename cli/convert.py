@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.console import progress
+from cli.console import out, progress
 from cli.options import Annotations, Images, Json, Names, input_size, one_of
 from core.errors import UserError
 
@@ -111,6 +110,7 @@ def _run(given: Arguments) -> None:
     check_writable(given.json_file)
     _check(given)
     tried: list[Any] = []
+    told: list[str] = []
     with tempfile.TemporaryDirectory() as scratch, progress() as tell:
         files, bundle = _source(given, Path(scratch))
         request = converting.Request(
@@ -128,15 +128,15 @@ def _run(given: Arguments) -> None:
             str(given.keras or ""),
         )
         if given.tune:
-            request = _tuned(request, given, tell, tried)
+            request = _tuned(request, given, tell, tried, told)
         made = converting.convert(request, tell)
     if tried:
-        _show_tuning(tried)
+        _show_tuning(tried, told)
     contents = sorted(path.name for path in made.iterdir())
     block = provenance(model=identity(find(str(made.resolve()))), precision=given.precision)
     print_provenance(block)
     announce(f"bundle ({', '.join(contents)})", made)
-    data = {"bundle": str(made), "files": contents, "tuning": [asdict(row) for row in tried]}
+    data = {"bundle": str(made), "files": contents, "tuning": [asdict(row) for row in tried], "accuracy": told}
     save_json(given.json_file, data, block)
 
 
@@ -196,15 +196,20 @@ def _source(given: Arguments, scratch: Path) -> tuple[ModelFiles, Path]:
     return ModelFiles(given.cfg, weights, names, size), given.to
 
 
-def _tuned(request: Request, given: Arguments, tell: Progress, tried: list[Any]) -> Request:
-    """Return the request with a search for the best INT8, on annotations or else on the agreement with FP32."""
+def _tuned(request: Request, given: Arguments, tell: Progress, tried: list[Any], told: list[str]) -> Request:
+    """Return the request with a search for the best INT8; annotations are a second opinion, or else FP32's own boxes.
+
+    :param told: gets the sentence about what the pictures can tell.
+    """
     from dataclasses import replace
 
-    from conversion.tuning import Tuning, executor
+    from conversion.tuning import Tuning, executor, pictures_needed
     from engine.darknet import read_cfg
     from engine.models import names_of
-    from evaluation.agreement import as_truth, score
+    from evaluation.accuracy import predictions
+    from evaluation.agreement import as_truth, detecting
     from evaluation.datasets import read
+    from evaluation.intervals import AP50, Interval, difference, match
 
     if (given.images is None) != (given.annotations is None):
         raise UserError("--tune wants --images and --annotations, or neither (then it goes by the agreement with FP32)")
@@ -214,37 +219,63 @@ def _tuned(request: Request, given: Arguments, tell: Progress, tried: list[Any])
         annotated = read(given.annotations, given.images, names_of(request.files, network))
 
     def search(material: Any, scheme: Any) -> Any:
-        engine = executor(material.model, "asymmetric")
-        truth = annotated or as_truth(engine, network, material.resize, material.pictures)
+        reference = executor(material.model, "asymmetric")
+        truth = annotated or as_truth(reference, network, material.resize, material.pictures)
+
+        def matches(engine: Any) -> Any:
+            detect = detecting(engine, network, material.resize)
+            return match(predictions(detect, truth, lambda: None), truth)
+
         tell(f"accuracy of FP32 ({scheme})", 0, 0)
-        reference = score(engine, network, material.resize, truth)
-        measure: Callable[[Any], float] = lambda engine: score(engine, network, material.resize, truth)  # noqa: E731
-        return Tuning(measure, reference, given.budget, tried, lambda row: _tell(tell, row, len(tried))).search(
-            material, scheme
-        )
+        float_matches = matches(reference)
+
+        def loss(engine: Any) -> Interval:
+            found = difference(float_matches, matches(engine), AP50)
+            needed = pictures_needed(found, len(truth), given.budget)
+            few = (
+                ""
+                if needed is None
+                else (f"; that is too few to tell a loss of {given.budget:g}, which takes some {needed:,}")
+            )
+            told[:] = [*told, f"{scheme}: AP50 lost {found}, points, on {len(truth)} pictures{few}"]
+            return found
+
+        tuning = Tuning(network, loss, given.budget, tried, lambda row: _tell(tell, row, len(tried)), tell)
+        return tuning.search(material, scheme)
 
     return replace(request, tune=search)
 
 
 def _tell(tell: Progress, row: Any, number: int) -> None:
-    floats = f", {len(row.keep)} layers in float" if row.keep else ""
-    corrected = ", biases corrected" if row.bias_correction else ""
-    tell(f"tuning {row.scheme}: {row.method}{corrected}{floats} loses {row.loss:.2f}", number, 0)
+    tell(f"tuning {row.scheme}: {_way(row)}, error {row.error:.2f} %", number, 0)
 
 
-def _show_tuning(rows: list[Any]) -> None:
+def _way(row: Any) -> str:
+    parts = [row.method, *(["rounding"] if row.rounding else []), *(["heads"] if row.heads else [])]
+    return " + ".join([*parts, *([f"{len(row.keep)} in float"] if row.keep else [])])
+
+
+def _show_tuning(rows: list[Any], told: list[str]) -> None:
     from cli.tables import print_table
+
+    def interval(value: Any) -> str:
+        return "" if value is None else f"{value[0]:+.2f} ({value[1]:+.2f} to {value[2]:+.2f})"
 
     lines = [
         [
             row.scheme,
-            row.method,
-            "corrected" if row.bias_correction else "as they are",
-            ", ".join(row.keep) or "-",
-            f"{row.score:.2f}",
-            f"{row.loss:+.2f}",
+            _way(row),
+            f"{row.error:.2f}",
+            interval(row.better),
+            interval(row.loss),
+            "yes" if row.chosen else "no",
         ]
         for row in rows
     ]
-    heads = ["scheme", "method", "biases", "in float", "AP50", "loss"]
-    print_table(heads, lines, title="what was tried", prose=("in float",), numbers=("AP50", "loss"))
+    heads = ["scheme", "way", "error, %", "less than the last taken", "AP50 lost", "taken"]
+    print_table(heads, lines, title="what was tried", prose=("way",), numbers=("error, %",))
+    for sentence in told:
+        out.print(sentence, soft_wrap=True)
+    kept = {(row.scheme, row.keep) for row in rows if row.keep}
+    for scheme, keep in sorted(kept, key=lambda pair: (pair[0], len(pair[1])))[-1:]:
+        out.print(f"in float, {scheme}: {', '.join(keep)}", soft_wrap=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.console import progress
 from cli.options import Cfg, Json, Model, Names, Plugins, Size, Weights, input_size, model_files, one_of
+
+if TYPE_CHECKING:
+    from evaluation.intervals import Interval
 
 
 def evaluate(
@@ -24,6 +27,9 @@ def evaluate(
     engine: Annotated[str, typer.Option(help="What runs it.")] = "openvino",
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
     resize: Annotated[str, typer.Option(help="auto, letterbox or stretch.")] = "auto",
+    against: Annotated[
+        str | None, typer.Option(help="Compare with another precision of the same engine, picture by picture: fp32.")
+    ] = None,
     plugin: Plugins = None,
     json_file: Json = None,
 ) -> None:
@@ -39,22 +45,32 @@ def evaluate(
 
     check_writable(json_file)
     one_of("--precision", precision, PRECISIONS)
+    if against is not None:
+        one_of("--against", against, PRECISIONS)
     one_of("--resize", resize, ("auto", "letterbox", "stretch"))
     if plugin:
         discover(plugin)
     files = model_files(model, cfg, weights, names)
-    config = EvaluateConfig(files, images, annotations, input_size(size), engine, precision, resize)  # type: ignore[arg-type]
+    config = EvaluateConfig(files, images, annotations, input_size(size), engine, precision, resize, against)  # type: ignore[arg-type]
     with progress() as tell:
         result = run(config, tell)
+    found = result.intervals
     lines = [
-        ["AP50, COCO's (pycocotools)", f"{result.ap50:.2f}"],
-        ["AP, COCO's (IoU 0.50 to 0.95)", f"{result.ap:.2f}"],
-        ["AP50, Darknet's own count", f"{result.darknet_ap50:.2f}"],
-        ["AP50, an old tutorial's protocol (see docs/accuracy.md)", f"{result.seed_protocol_ap50:.2f}"],
+        ["AP50, COCO's (pycocotools)", f"{result.ap50:.2f}", _span(found["ap50"])],
+        ["AP, COCO's (IoU 0.50 to 0.95)", f"{result.ap:.2f}", _span(found["ap"])],
+        ["AP50, Darknet's own count", f"{result.darknet_ap50:.2f}", ""],
+        ["AP50, an old tutorial's protocol", f"{result.seed_protocol_ap50:.2f}", ""],
     ]
+    for name, what in (("ap50_difference", "AP50"), ("ap_difference", "AP")):
+        if name in found:
+            lines.append([f"{what}, difference to {against}", f"{found[name].value:+.2f}", _span(found[name], "+")])
     width, height = result.size
     title = f"{result.engine} {result.precision}, {width}x{height}, {result.images} images"
-    print_table(["what", "points"], lines, title=title, prose=("what",), numbers=("points",))
+    print_table(["what", "points", "95 %"], lines, title=title, prose=("what",), numbers=("points",))
     block = provenance(model=result.model, engine=result.engine, precision=result.precision)
     print_provenance(block)
     save_json(json_file, result.to_dict(), block)
+
+
+def _span(interval: Interval, sign: str = "") -> str:
+    return f"{interval.low:{sign}.2f} to {interval.high:{sign}.2f}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,7 @@ from cli.options import MAX_SEED, Json, input_size, listed, one_of
 from core.errors import UserError
 
 if TYPE_CHECKING:
-    from training.fit import Epoch
+    from training.fit import Epoch, Score
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,11 @@ class Arguments:
     classes: str | None
     size: str | None
     anchors: str
-    epochs: int
+    epochs: int | None
     batch: int
-    rate: float
-    mosaic: float
+    rate: float | None
+    mosaic: float | None
+    hold: bool | None
     half: bool
     workers: int
     seed: int
@@ -61,10 +62,18 @@ def train(
     classes: Annotated[str | None, typer.Option(help="Only these classes, with commas between them.")] = None,
     size: Annotated[str | None, typer.Option(help="The input, pixels: a side, or WIDTHxHEIGHT; the cfg's.")] = None,
     anchors: Annotated[str, typer.Option(help="`cfg`, or `auto`: by k-means on the data.")] = "cfg",
-    epochs: Annotated[int, typer.Option(min=1)] = 50,
+    epochs: Annotated[int | None, typer.Option(min=1, help="By default by how many pictures there are.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures a step.")] = 16,
-    rate: Annotated[float, typer.Option(min=1e-7, max=1, help="The highest learning rate (AdamW).")] = 1e-3,
-    mosaic: Annotated[float, typer.Option(min=0, max=1, help="The share of pictures that are four in one.")] = 0.5,
+    rate: Annotated[
+        float | None, typer.Option(min=1e-7, max=1, help="The highest learning rate (AdamW); likewise.")
+    ] = None,
+    mosaic: Annotated[
+        float | None, typer.Option(min=0, max=1, help="The share of pictures that are four in one; likewise.")
+    ] = None,
+    hold: Annotated[
+        bool | None,
+        typer.Option("--hold/--no-hold", help="Leave the layers that all heads share as they are; likewise."),
+    ] = None,
     half: Annotated[bool, typer.Option("--mixed-precision", "--half", help="Compute in bfloat16: on a GPU.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads, or above 4 processes, that prepare pictures.")] = 2,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED)] = 0,
@@ -107,19 +116,25 @@ def _run(given: Arguments) -> None:
 
     backend.choose()
     from training.board import Board
-    from training.fit import Plan
+    from training.fit import Epoch, Plan
     from training.job import Job, run
+    from training.recipe import recipe
     from training.samples import Augment
 
     job = Job(given.cfg, given.begin, size, given.anchors == "auto", names)
+    by_default = recipe(len(records), given.begin is not None)
+    chosen = {name: getattr(given, name) for name in ("epochs", "rate", "mosaic", "hold")}
+    how = replace(by_default, **{name: value for name, value in chosen.items() if value is not None})
+    err.print(f"{len(records)} pictures, {len(scored)} to score on: {how}", soft_wrap=True)
     plan = Plan(
-        epochs=given.epochs,
+        epochs=how.epochs,
         batch=given.batch,
-        rate=given.rate,
+        rate=how.rate,
         half=given.half,
+        hold=how.hold,
         workers=given.workers,
         seed=given.seed,
-        augment=Augment(mosaic=given.mosaic),
+        augment=Augment(mosaic=how.mosaic),
     )
     part = given.to.parent / f".{given.to.name}.training"
     try:
@@ -128,18 +143,20 @@ def _run(given: Arguments) -> None:
             if given.tensorboard is not None:
                 board = stack.enter_context(contextlib.closing(Board(given.tensorboard)))
 
-            def done(epoch: Epoch) -> None:
-                _show(epoch)
-                if board is not None:
-                    board.add(epoch)
+            def done(what: Epoch | Score) -> None:
+                _show(what)
+                if board is not None and isinstance(what, Epoch):
+                    board.add(what)
 
-            files, history = run(job, plan, records, scored, measured, part, stack.enter_context(progress()), done)
+            files, start, history = run(
+                job, plan, records, scored, measured, part, stack.enter_context(progress()), done
+            )
     except KeyboardInterrupt:
         raise UserError(f"interrupted; the same command goes on where it stopped ({part})") from None
-    _finish(given, part, files, history, len(scored))
+    _finish(given, part, files, start, history, len(scored))
 
 
-def _finish(given: Arguments, part: Path, files: Any, history: list[Epoch], scored: int) -> None:
+def _finish(given: Arguments, part: Path, files: Any, start: Score | None, history: list[Epoch], scored: int) -> None:
     """Make the bundle, and write what was asked for."""
     from dataclasses import asdict
 
@@ -152,16 +169,24 @@ def _finish(given: Arguments, part: Path, files: Any, history: list[Epoch], scor
     source = f"trained on {given.data.name} by `agent.py train`, seed {given.seed}, {len(history)} epochs"
     bundle = make_bundle(files, given.to, source)
     best = max(history, key=lambda epoch: epoch.ap50)
-    out.print(
-        f"best AP50 {best.ap50:.1f} (AP {best.ap:.1f}) in epoch {best.epoch} of {len(history)}, on {scored} pictures "
-        "of the validation set",
-        soft_wrap=True,
-    )
-    announce("bundle", bundle)
+    found = f"AP50 {best.ap50:.1f} (AP {best.ap:.1f}) in epoch {best.epoch} of {len(history)}"
+    where = f"on {scored} pictures of the validation set"
+    if start is None:
+        out.print(f"best {found}, {where}", soft_wrap=True)
+    elif best.ap50 > start.ap50:
+        out.print(f"best {found}, {where}; it began with {start.ap50:.1f}", soft_wrap=True)
+    else:
+        out.print(
+            f"no better than what it began with: AP50 {start.ap50:.1f} {where}, at the best {found}; the bundle holds "
+            "the weights it began with. More pictures, or ones that are more like the game, would help",
+            soft_wrap=True,
+        )
+    announce("bundle" if start is None or best.ap50 > start.ap50 else "bundle, untrained", bundle)
     block = provenance(model=identity(find(str(bundle.resolve()))), seeds=[given.seed])
     print_provenance(block)
     rows = [asdict(epoch) for epoch in history]
-    save_json(given.json_file, {"epochs": rows}, block)
+    began = None if start is None else asdict(start)
+    save_json(given.json_file, {"start": began, "epochs": rows}, block)
     if given.curves is not None:
         save(given.curves, curves.draw(rows), "curves")
     if given.precision is not None:
@@ -187,7 +212,12 @@ def _convert(bundle: Path, precision: str, pictures: Path) -> None:
     out.print(f"{bundle}: its graphs are ready at {precision}", soft_wrap=True)
 
 
-def _show(epoch: Epoch) -> None:
+def _show(epoch: Epoch | Score) -> None:
+    from training.fit import Score
+
+    if isinstance(epoch, Score):
+        err.print(f"what it begins with: AP50 {epoch.ap50:.1f}, AP {epoch.ap:.1f}", soft_wrap=True)
+        return
     err.print(
         f"epoch {epoch.epoch}: loss {epoch.loss:.2f} (box {epoch.box:.2f}, objectness {epoch.objectness:.2f}, classes "
         f"{epoch.classes:.2f}), AP50 {epoch.ap50:.1f}, AP {epoch.ap:.1f}",

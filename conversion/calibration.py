@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from conversion.histogram import Histogram
 from conversion.pictures import UNFIT_SHARE, Pictures, unfit
@@ -25,9 +25,6 @@ from conversion.quantization import (
     Range,
     Scheme,
     TensorGroup,
-    asymmetric_codes,
-    quantized_weights,
-    symmetric_scale,
     tensor_groups,
 )
 from conversion.thresholds import METHODS, Method, choose
@@ -86,7 +83,7 @@ def calibrate(
     observed = [tensor for group in found for tensor in group.observed if tensor != IMAGE]
     result = Calibration(found, {tensor: Histogram() for tensor in observed})
     digest = hashlib.sha256()
-    for pixels, values in _activations(model, observed, _fit(pictures, result, allow_unfit), resize):
+    for pixels, values in activations(model, observed, _fit(pictures, result, allow_unfit), resize):
         digest.update(pixels.tobytes())
         for tensor, value in values.items():
             result.histograms[tensor].add(value)
@@ -111,76 +108,25 @@ def _fit(pictures: Pictures, result: Calibration, allow_unfit: bool) -> Iterator
             )
 
 
-def _activations(
+def activations(
     model: onnx.ModelProto, tensors: list[str], pictures: Iterator[NDArray[np.uint8]], resize: Resize
 ) -> Iterator[tuple[NDArray[np.uint8], dict[str, NDArray[np.float32]]]]:
+    """Yield each picture and what the float network's tensors are for it, (channels, height, width)."""
+    given = [tensor for tensor in tensors if tensor != IMAGE]
     tapped = onnx.ModelProto()
     tapped.CopyFrom(model)
-    del tapped.graph.output[:]
-    tapped.graph.output.extend(helper.make_tensor_value_info(tensor, TensorProto.FLOAT, None) for tensor in tensors)
+    if given:  # else its own outputs, which nobody looks at
+        del tapped.graph.output[:]
+    tapped.graph.output.extend(helper.make_tensor_value_info(tensor, TensorProto.FLOAT, None) for tensor in given)
     engine = OpenVinoEngine(tapped.SerializeToString())
     preprocessor = Preprocessor(engine.input, engine.layout, resize)
     for picture in pictures:
         preprocessor.run(picture)
         outputs = engine.infer()
-        # The engine gives heads channels last; the order does not matter to a histogram, and is put back for means.
-        yield picture, {t: output.transpose(2, 0, 1) for t, output in zip(tensors, outputs, strict=True)}
-
-
-def corrected_biases(
-    model: onnx.ModelProto,
-    ranges: Mapping[str, Range],
-    scheme: Scheme,
-    pictures: Pictures,
-    resize: Resize,
-    limit: int = 64,
-) -> dict[str, NDArray[np.float32]]:
-    """Return biases that make up for the mean error which the codes of weights and inputs bring.
-
-    Each convolution is taken by itself, on the float network's own activations (Nagel et al., "Data-free quantization
-    through weight equalization and bias correction", 2019, in the empirical form).
-    """
-    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    tensors = sorted({node.input[0] for node in convolutions} - {IMAGE})
-    spans = {tensor: ranges[group.name] for group in tensor_groups(model) for tensor in group.tensors}
-    means = dict.fromkeys(tensors, 0.0)
-    coded = dict.fromkeys(tensors, 0.0)
-    usable = (picture for _, picture in pictures.each() if not unfit(picture))
-    done = 0
-    for _, values in _activations(model, tensors, (p for p, _ in zip(usable, range(limit), strict=False)), resize):
-        for tensor, value in values.items():
-            means[tensor] += value.mean(axis=(1, 2), dtype=np.float64)
-            coded[tensor] += _coded(value, spans[tensor], scheme).mean(axis=(1, 2), dtype=np.float64)
-        done += 1
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    biases = {}
-    for node in convolutions:
-        bias = numpy_helper.to_array(constants[node.input[2]])
-        biases[node.name] = bias
-        if node.input[0] == IMAGE or not done:  # the image's codes are exact
-            continue
-        kernel = numpy_helper.to_array(constants[node.input[1]])
-        codes, scales = quantized_weights(kernel)
-        rounded = codes * scales[:, None, None, None]
-        shift = _through(kernel, means[node.input[0]], node) - _through(rounded, coded[node.input[0]], node)
-        biases[node.name] = (bias + shift / done).astype(np.float32)
-    return biases
-
-
-def _through(kernel: NDArray[Any], mean: Any, node: onnx.NodeProto) -> NDArray[Any]:
-    """Return a convolution's mean output but for its bias, of its input's channel means."""
-    summed = kernel.sum(axis=(2, 3), dtype=np.float64)
-    groups = next((a.i for a in node.attribute if a.name == "group"), 1)
-    parts = zip(np.split(summed, groups), np.split(np.asarray(mean), groups), strict=True)
-    return np.concatenate([weights @ channels for weights, channels in parts])
-
-
-def _coded(value: NDArray[np.float32], span: Range, scheme: Scheme) -> NDArray[Any]:
-    if scheme == "symmetric":
-        scale = symmetric_scale(span)
-        return np.clip(np.rint(value / scale), -128, 127) * scale
-    scale, zero = asymmetric_codes(span)
-    return (np.clip(np.rint(value / scale) + zero, 0, 255) - zero) * scale
+        values = {t: output.transpose(2, 0, 1) for t, output in zip(given, outputs, strict=False)}
+        if IMAGE in tensors:
+            values[IMAGE] = engine.input[0]
+        yield picture, values
 
 
 def source_of(pictures: Pictures) -> dict[str, Any]:

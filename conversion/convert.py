@@ -6,25 +6,32 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from conversion.bundle import BundleBuilder
-from conversion.calibration import Calibration, calibrate, corrected_biases, source_of
+from conversion.calibration import Calibration, calibrate, source_of
 from conversion.pictures import LIMIT, Pictures, find
-from conversion.quantization import SCHEMES, Range, Scheme, quantize
+from conversion.quantization import (
+    EIGHT_BITS,
+    SCHEMES,
+    SEVEN_BITS,
+    QuantizedWeights,
+    Scheme,
+    head_convolutions,
+    quantize,
+)
+from conversion.rounding import rounded
 from conversion.tensorrt_build import build
 from conversion.thresholds import Method
 from core.errors import UserError
 from core.files import sha256
 from core.geometry import Resize
 from core.precision import Precision
-from core.progress import Progress
+from core.progress import Progress, silent
 from engine.darknet import random_weights, read_cfg, read_weights, write_weights
 from engine.engine import check_engine
 from engine.graphs import read_onnx
@@ -40,15 +47,24 @@ TARGETS: tuple[Target, ...] = get_args(Target)
 GRAPH_VERSION = 1
 """Counts the changes of what the steps make, so that a bundle of an older version is made anew."""
 CALIBRATION = "calibration.json"
+LEVELS: dict[Scheme, int] = {"symmetric": EIGHT_BITS, "asymmetric": SEVEN_BITS}
+"""The unsigned graph is right on every CPU as it stands; where sums do not saturate a runtime takes the eight bits of
+the other (`engine.onnx_int8.with_weights_of`)."""
 SCHEME_FILES: dict[Scheme, str] = {"symmetric": GRAPH_FILES["int8"], "asymmetric": GRAPH_FILES["int8-uint8"]}
 
 
 @dataclass(frozen=True)
 class Int8:
-    """How a network is quantised: `keep` are the convolutions that stay in float."""
+    """How a network is quantised.
+
+    `rounding` chooses weights by the error at the convolution's output, see `conversion.rounding`; `heads` leaves the
+    convolutions that give boxes and scores in float, which cost 1 to 2 % of the work; `keep` are others that stay in
+    float.
+    """
 
     method: Method = "mse"
-    bias_correction: bool = False
+    rounding: bool = True
+    heads: bool = True
     keep: tuple[str, ...] = ()
 
 
@@ -64,20 +80,33 @@ class Material:
     calibration: Calibration
     pictures: Pictures
     resize: Resize
-    _biases: dict[tuple[Method, Scheme], dict[str, NDArray[np.float32]]] = field(default_factory=dict)
+    progress: Progress = silent
+    _weights: dict[int, dict[str, QuantizedWeights]] = field(default_factory=dict)
 
-    def quantized(self, scheme: Scheme, how: Int8) -> onnx.ModelProto:
-        """Return the network quantised."""
+    def quantized(self, scheme: Scheme, how: Int8, levels: int = EIGHT_BITS) -> onnx.ModelProto:
+        """Return the network quantised.
+
+        :param levels: the largest code of a weight.
+        """
         ranges = self.calibration.ranges(how.method, scheme)
-        biases = self._corrected(how.method, scheme, ranges) if how.bias_correction else None
-        return quantize(self.model, ranges, scheme, how.keep, biases)
+        keep = {*how.keep, *(head_convolutions(self.model) if how.heads else ())}
+        return quantize(self.model, ranges, scheme, keep, self._rounded(levels) if how.rounding else None, levels)
 
-    def _corrected(self, method: Method, scheme: Scheme, ranges: dict[str, Range]) -> dict[str, NDArray[np.float32]]:
-        key = (method, scheme)
-        if key not in self._biases:
-            made = corrected_biases(self.model, ranges, scheme, self.pictures, self.resize)
-            self._biases[key] = made
-        return self._biases[key]
+    def recounted(self, pictures: Pictures) -> Material:
+        """Return the same of other pictures.
+
+        :raises UserError: one cannot be read.
+        """
+        counted = calibrate(self.model, pictures, self.resize, self.progress, allow_unfit=True)
+        return Material(self.model, counted, pictures, self.resize, self.progress)
+
+    def _rounded(self, levels: int) -> dict[str, QuantizedWeights]:
+        if not self._weights:
+            both = (EIGHT_BITS, SEVEN_BITS)
+            self._weights = rounded(
+                self.model, self.pictures, self.resize, both, self.calibration.left_out, self.progress
+            )
+        return self._weights[levels]
 
 
 @dataclass(frozen=True)
@@ -194,20 +223,20 @@ def _int8(builder: BundleBuilder, request: Request, source: Path, single: onnx.M
     counted = calibrate(single, pictures, resize, progress, request.allow_unfit)
     made = {**source_of(pictures), "fp32_sha256": builder.hash_of(GRAPH_FILES["fp32"]), "resize": resize}
     builder.step(CALIBRATION, made_from, lambda: counted.to_json(made).encode())
-    material = Material(single, counted, pictures, resize)
+    material = Material(single, counted, pictures, resize, progress)
     chosen: dict[str, Any] = {}
     for scheme in SCHEMES:
         how = request.int8 if request.tune is None else request.tune(material, scheme)
         progress(f"INT8, {scheme}", 0, 0)
         digest = _int8_digest(builder, made_from, how, scheme)
-        quantized = material.quantized(scheme, how)
+        quantized = material.quantized(scheme, how, LEVELS[scheme])
         builder.step(SCHEME_FILES[scheme], digest, quantized.SerializeToString)
-        chosen[scheme] = {"method": how.method, "bias_correction": how.bias_correction, "keep": list(how.keep)}
+        chosen[scheme] = asdict(how) | {"keep": list(how.keep)}
     builder.note("int8", chosen)
 
 
 def _int8_digest(builder: BundleBuilder, calibrated: str, how: Int8, scheme: Scheme) -> str:
-    return builder.digest(calibrated, how, scheme)
+    return builder.digest(calibrated, how, scheme, LEVELS[scheme])
 
 
 def _identity(pictures: Pictures) -> list[object]:

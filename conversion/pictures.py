@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,15 +39,23 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.files) or len(self.frames)
 
-    def each(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    def each(self, limit: int = LIMIT) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         """Yield name and pixels, uint8 (height, width, 3) BGR, one after the other.
 
+        :param limit: evenly spaced ones where there are more.
         :raises UserError: one of them cannot be read.
         """
-        for file in self.files:
+        some = self.part(_spread(len(self), limit))
+        for file in some.files:
             yield file.name, read_image(file)
-        if self.frames:
-            yield from self._video()
+        if some.frames:
+            yield from some._video()
+
+    def part(self, indices: Iterable[int]) -> Pictures:
+        """Return some of them."""
+        if self.files:
+            return Pictures(self.source, files=tuple(self.files[i] for i in indices))
+        return Pictures(self.source, frames=tuple(self.frames[i] for i in indices))
 
     def _video(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         wanted = set(self.frames)

@@ -48,6 +48,19 @@ class TensorGroup:
         return self.tensors[0]
 
 
+EIGHT_BITS, SEVEN_BITS = 127, 63
+"""The largest code of a weight. Of 7 bits no sum of two products leaves 16 bits, which x86 without VNNI adds in."""
+
+
+@dataclass(frozen=True)
+class QuantizedWeights:
+    """A convolution's int8 codes (out, in, height, width), a float32 scale an output, and a bias of its own or None."""
+
+    codes: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    bias: NDArray[np.float32] | None = None
+
+
 @dataclass(frozen=True)
 class Range:
     """What a group's codes span: below `low` and above `high` numbers are cut."""
@@ -80,6 +93,19 @@ def tensor_groups(model: onnx.ModelProto) -> list[TensorGroup]:
     return [TensorGroup(tuple(group), tuple(t for t in group if t in read)) for group in groups.values()]
 
 
+def head_convolutions(model: onnx.ModelProto) -> list[str]:
+    """Return the names of the convolutions whose outputs are the network's: boxes and scores are read off them."""
+    makers = {node.output[0]: node for node in model.graph.node}
+    found = []
+    for output in model.graph.output:
+        node = makers[output.name]
+        while node.op_type != "Conv" and node.input[0] in makers:  # an activation, or what names the output
+            node = makers[node.input[0]]
+        if node.op_type == "Conv":
+            found.append(node.name)
+    return found
+
+
 def layers(model: onnx.ModelProto) -> list[str]:
     """Return the names of the convolutions, in order."""
     return [node.name for node in model.graph.node if node.op_type == "Conv"]
@@ -90,13 +116,15 @@ def quantize(
     ranges: Mapping[str, Range],
     scheme: Scheme,
     keep: Collection[str] = (),
-    biases: Mapping[str, NDArray[np.float32]] | None = None,
+    weights: Mapping[str, QuantizedWeights] | None = None,
+    levels: int = EIGHT_BITS,
 ) -> onnx.ModelProto:
     """Return a copy of a float model with its convolutions quantised.
 
     :param ranges: by the group's name.
     :param keep: the convolutions that stay in float.
-    :param biases: in place of the convolutions' own, by name.
+    :param weights: codes that were chosen already, by the convolution's name; others are rounded weight by weight.
+    :param levels: the largest code of a weight.
     :raises UserError: a name in `keep` is no convolution.
     """
     unknown = sorted(set(keep) - set(layers(model)))
@@ -113,13 +141,12 @@ def quantize(
         for i, tensor in enumerate(node.input):
             if (node.name, i) in readers.get(tensor, ()):
                 node.input[i] = f"{tensor}:dq"
-        if node.op_type == "Conv":
-            # Those kept in float too. Two networks that --tune had chosen so lost 0.6 points of AP50 more without it;
-            # they were chosen on the pictures that this was measured on, so it is no proof.
-            if biases and node.name in biases:
-                constants[node.input[2]].CopyFrom(numpy_helper.from_array(biases[node.name], node.input[2]))
-            if node.name not in keep:
-                nodes.append(rewriting.weights(node, constants[node.input[1]]))
+        if node.op_type == "Conv" and node.name not in keep:
+            kernel = numpy_helper.to_array(constants[node.input[1]])
+            codes = (weights or {}).get(node.name) or quantized_weights(kernel, levels)
+            if codes.bias is not None:
+                constants[node.input[2]].CopyFrom(numpy_helper.from_array(codes.bias, node.input[2]))
+            nodes.append(rewriting.weights(node, codes))
         nodes.append(node)
         if node.output[0] in readers:
             nodes += rewriting.pair(node.output[0])
@@ -182,13 +209,12 @@ class _Rewriting:
         scale, zero = asymmetric_codes(span)
         return np.float32(scale), np.uint8(zero)  # type: ignore[return-value]
 
-    def weights(self, node: onnx.NodeProto, tensor: onnx.TensorProto) -> onnx.NodeProto:
+    def weights(self, node: onnx.NodeProto, codes: QuantizedWeights) -> onnx.NodeProto:
         name = node.input[1]
-        codes, scales = quantized_weights(numpy_helper.to_array(tensor))
         inputs = [
-            self._constant(f"{name}:q", codes),
-            self._constant(f"{name}:scale", scales),
-            self._constant(f"{name}:zero", np.zeros(len(scales), np.int8)),
+            self._constant(f"{name}:q", codes.codes),
+            self._constant(f"{name}:scale", codes.scales),
+            self._constant(f"{name}:zero", np.zeros(len(codes.scales), np.int8)),
         ]
         node.input[1] = f"{name}:dq"
         return helper.make_node("DequantizeLinear", inputs, [f"{name}:dq"], name=f"{name}:dq", axis=0)
@@ -214,20 +240,21 @@ SHRINKS = np.linspace(1.0, 0.5, 51)
 """The parts of the largest weight that are tried as the end of the codes."""
 
 
-def quantized_weights(kernel: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def quantized_weights(kernel: NDArray[np.float32], levels: int = EIGHT_BITS) -> QuantizedWeights:
     """Return int8 codes and a scale for each output channel: the one with the least squared error.
 
     :param kernel: (out, in, height, width).
+    :param levels: the largest code.
     """
     rows = kernel.reshape(len(kernel), -1).astype(np.float64)
     largest = np.maximum(np.abs(rows).max(axis=1), 1e-12)
     best = np.full(len(rows), np.inf)
-    scales = largest / 127
+    scales = largest / levels
     for shrink in SHRINKS:
-        scale = largest * shrink / 127
-        error = ((np.clip(np.rint(rows / scale[:, None]), -127, 127) * scale[:, None] - rows) ** 2).sum(axis=1)
+        scale = largest * shrink / levels
+        error = ((np.clip(np.rint(rows / scale[:, None]), -levels, levels) * scale[:, None] - rows) ** 2).sum(axis=1)
         better = error < best
         best[better], scales[better] = error[better], scale[better]
     scales = scales.astype(np.float32).astype(np.float64)
-    codes = np.clip(np.rint(rows / scales[:, None]), -127, 127).astype(np.int8)
-    return codes.reshape(kernel.shape), scales.astype(np.float32)
+    codes = np.clip(np.rint(rows / scales[:, None]), -levels, levels).astype(np.int8)
+    return QuantizedWeights(codes.reshape(kernel.shape), scales.astype(np.float32))

@@ -1,92 +1,198 @@
-"""The search for an INT8 that loses no accuracy: methods first, then the most sensitive layers back to float."""
+"""The choice of how to quantise, by what pictures can tell.
+
+Ways are judged by the error at the network's output (`conversion.output_error`), picture by picture, on pictures whose
+activations were not counted: half of the calibration set for the other half, and the other way round. A way takes the
+place of a simpler one only where the difference is beyond chance (a paired bootstrap over pictures, at a level that
+counts how many ways are tried). Accuracy is a second opinion, with its interval: while more of it is lost than the
+budget, the most sensitive convolutions go back to float.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from conversion.convert import Int8, Material
-from conversion.quantization import Scheme, layers
-from conversion.thresholds import METHODS
-from engine.choice import difference
+from conversion.convert import LEVELS, Int8, Material
+from conversion.output_error import errors, relative
+from conversion.quantization import Scheme, head_convolutions, layers
+from core.progress import Progress, silent
+from engine.darknet import Network
 from engine.engine import check_engine
-from engine.preprocess import Preprocessor
 from engine.runtimes.openvino import OpenVinoEngine
 
+PLAIN = Int8("mse", rounding=False, heads=False)
+"""The simplest way, which the others must beat."""
+WAYS: tuple[Callable[[Int8], Int8], ...] = (
+    lambda how: replace(how, rounding=True),
+    lambda how: replace(how, heads=True),
+    lambda how: replace(how, method="percentile"),
+    lambda how: replace(how, method="kl"),
+    lambda how: replace(how, method="max"),
+)
+"""What is tried after it, each on top of what was chosen so far, in the order of what they usually bring."""
 SENSITIVITY_PICTURES = 8
 """Pictures that a layer's sensitivity is measured on."""
-FLOAT_LAYERS = 8
+FLOAT_LAYERS = 6
 """Layers that go back to float at the most."""
+RESAMPLES = 4000
+LEVEL = 0.05
+"""How often a way that is no better may be taken for one, all ways together."""
 
-Score = Callable[[Any], float]
-"""Points of accuracy, 0 to 100, of an engine that runs the network; the higher the better."""
+
+class Loss(Protocol):
+    """A loss of accuracy, points, with its 95 % interval."""
+
+    @property
+    def value(self) -> float: ...  # noqa: D102
+    @property
+    def low(self) -> float: ...  # noqa: D102
+    @property
+    def high(self) -> float: ...  # noqa: D102
+
+
+Measure = Callable[[Any], Loss]
+"""The loss of an engine that runs the quantised network, against the float one."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One thing that was tried: `loss` is in points, below the float network's."""
+    """One way that was tried.
+
+    `error` is in percent of the float network's scores; `better`, by how much less than what was chosen until then,
+    with the interval that decided; `loss` in points of AP50, where it was measured.
+    """
 
     scheme: Scheme
     method: str
-    bias_correction: bool
+    rounding: bool
+    heads: bool
     keep: tuple[str, ...]
-    score: float
-    loss: float
+    error: float
+    better: tuple[float, float, float] | None
+    chosen: bool
+    loss: tuple[float, float, float] | None = None
 
 
 @dataclass
 class Tuning:
     """A search: `rows` gathers what it tried.
 
-    :param score: measures an engine.
-    :param reference: the float network's score.
-    :param budget: the loss that is good enough, points.
+    :param measure: the second opinion.
+    :param budget: the loss that is good enough, points of AP50.
     :param tried: called with each row.
     """
 
-    score: Score
-    reference: float
+    network: Network
+    measure: Measure
     budget: float
     rows: list[Row]
     tried: Callable[[Row], None]
+    progress: Progress = silent
+    _folds: list[tuple[Material, Any]] = field(default_factory=list)
 
     def search(self, material: Material, scheme: Scheme) -> Int8:
-        """Return the best way found.
+        """Return the simplest way that nothing beats, with as many layers in float as the budget asks for.
 
-        Every method is tried, with its biases as they are and corrected. If the best of them is not within the budget,
-        it goes on with its most sensitive layer in float, then its two most sensitive, and so on until it is.
-
-        :raises UserError: an engine that it needs is not installed.
+        :raises UserError: an engine that it needs is not installed, or a picture cannot be read.
         """
-        found: list[tuple[float, Int8]] = []
-        for method in sorted(METHODS, key=lambda m: m != "mse"):
-            for bias_correction in (False, True):
-                how = Int8(method, bias_correction)
-                found.append((self._loss(material, scheme, how), how))
-        loss, best = min(found, key=lambda pair: pair[0])
-        if loss <= self.budget:
-            return best
-        order = _sensitive(material, scheme, best)
-        for n in range(1, min(FLOAT_LAYERS, len(order)) + 1):
-            how = Int8(best.method, best.bias_correction, tuple(order[:n]))
-            loss = self._loss(material, scheme, how)
-            found.append((loss, how))
-            if loss <= self.budget:
-                return how
-        return min(found, key=lambda pair: pair[0])[1]
+        if not self._folds:
+            self._folds = list(halves(material))
+        chosen = PLAIN
+        best = self._errors(scheme, chosen)
+        self._add(scheme, chosen, best, None, True)
+        for change in WAYS:
+            how = change(chosen)
+            given = self._errors(scheme, how)
+            better = gain(best, given, LEVEL / len(WAYS))
+            self._add(scheme, how, given, better, better[1] > 0)
+            if better[1] > 0:
+                chosen, best = how, given
+        return self._within_budget(material, scheme, chosen)
 
-    def _loss(self, material: Material, scheme: Scheme, how: Int8) -> float:
-        score = self.score(executor(material.quantized(scheme, how), scheme))
-        loss = self.reference - score
-        row = Row(scheme, how.method, how.bias_correction, how.keep, round(score, 2), round(loss, 2))
+    def _errors(self, scheme: Scheme, how: Int8) -> NDArray[np.float64]:
+        """Return the errors of a way on every picture, each by the half that it does not belong to."""
+        parts = []
+        for half, others in self._folds:
+            engine = executor(half.quantized(scheme, how), scheme)
+            parts.append(
+                errors(OpenVinoEngine(half.model.SerializeToString()), engine, self.network, others, half.resize)
+            )
+        return np.concatenate(parts)
+
+    def _within_budget(self, material: Material, scheme: Scheme, how: Int8) -> Int8:
+        loss = self._loss(material, scheme, how)
+        if loss.value <= self.budget:
+            return how
+        order = self._sensitive(scheme, how)
+        for n in range(1, min(FLOAT_LAYERS, len(order)) + 1):
+            more = replace(how, keep=tuple(order[:n]))
+            loss = self._loss(material, scheme, more)
+            if loss.value <= self.budget:
+                break
+        return more
+
+    def _loss(self, material: Material, scheme: Scheme, how: Int8) -> Loss:
+        loss = self.measure(executor(material.quantized(scheme, how, LEVELS[scheme]), scheme))
+        told = (round(loss.value, 2), round(loss.low, 2), round(loss.high, 2))
+        error = relative(self._errors(scheme, how))
+        self._row(Row(scheme, how.method, how.rounding, how.heads, how.keep, round(error, 2), None, True, told))
+        return loss
+
+    def _sensitive(self, scheme: Scheme, how: Int8) -> list[str]:
+        """Return the layers by how much of the error goes with them, for the work that they are, the most first."""
+        half, others = self._folds[0]
+        few = others.part(range(min(SENSITIVITY_PICTURES, len(others))))
+        reference = OpenVinoEngine(half.model.SerializeToString())
+        left = {}
+        kept = head_convolutions(half.model) if how.heads else []
+        names = [layer for layer in layers(half.model) if layer not in kept]
+        for i, layer in enumerate(names):
+            model = half.quantized(scheme, replace(how, keep=(layer,)), LEVELS[scheme])
+            left[layer] = relative(errors(reference, executor(model, scheme), self.network, few, half.resize))
+            self.progress("sensitivity of layers", i + 1, len(names))
+        return sorted(left, key=lambda layer: left[layer])
+
+    def _add(
+        self, scheme: Scheme, how: Int8, given: NDArray[Any], better: tuple[float, float, float] | None, chosen: bool
+    ) -> None:
+        error = round(relative(given), 2)
+        self._row(Row(scheme, how.method, how.rounding, how.heads, how.keep, error, better, chosen))
+
+    def _row(self, row: Row) -> None:
         self.rows.append(row)
         self.tried(row)
-        return loss
+
+
+def halves(material: Material) -> Iterator[tuple[Material, Any]]:
+    """Yield each half of the calibration set, counted by itself, with the pictures of the other."""
+    count = len(material.pictures)
+    parts = [material.pictures.part(range(first, count, 2)) for first in (0, 1)]
+    for mine, others in (parts, parts[::-1]):
+        yield material.recounted(mine), others
+
+
+def gain(a: NDArray[np.float64], b: NDArray[np.float64], level: float, seed: int = 0) -> tuple[float, float, float]:
+    """Return by how much less error `b` has than `a`, percent of the float network's scores, and the interval.
+
+    :param a: as `conversion.output_error.errors` gives them, of the same pictures as `b`.
+    :param level: the part of resamples outside of the interval.
+    """
+    saved = a[:, 0] - b[:, 0]
+    picks = np.random.default_rng(seed).integers(0, len(saved), (RESAMPLES, len(saved)))
+    drawn = 100 * saved[picks].sum(axis=1) / np.maximum(a[:, 1][picks].sum(axis=1), 1e-12)
+    low, high = np.percentile(drawn, (50 * level, 100 - 50 * level))
+    return 100 * float(saved.sum() / max(a[:, 1].sum(), 1e-12)), float(low), float(high)
+
+
+def pictures_needed(loss: Loss, pictures: int, budget: float) -> int | None:
+    """Return how many pictures would tell a loss of the budget from none; None where there are enough."""
+    half = (loss.high - loss.low) / 2
+    return None if half <= budget else int(np.ceil(pictures * (half / max(budget, 1e-3)) ** 2))
 
 
 def executor(model: onnx.ModelProto, scheme: Scheme) -> Any:
@@ -101,25 +207,3 @@ def executor(model: onnx.ModelProto, scheme: Scheme) -> Any:
     from engine.runtimes.onnx import OnnxEngine
 
     return OnnxEngine(data, "cpu", exact=True)
-
-
-def _sensitive(material: Material, scheme: Scheme, how: Int8) -> list[str]:
-    """Return the layers by how much of the error at the heads goes with them, the most first."""
-    pictures = [picture for _, (_, picture) in zip(range(SENSITIVITY_PICTURES), material.pictures.each(), strict=False)]
-
-    def heads(model: onnx.ModelProto) -> list[NDArray[np.float32]]:
-        engine = OpenVinoEngine(model.SerializeToString())
-        preprocessor = Preprocessor(engine.input, engine.layout, material.resize)
-        outputs = []
-        for picture in pictures:
-            preprocessor.run(picture)
-            outputs += [np.array(output) for output in engine.infer()]
-        return outputs
-
-    reference = heads(material.model)
-    errors = {}
-    for layer in layers(material.model):
-        kept = Int8(how.method, how.bias_correction, (layer,))
-        # The unsigned scheme stands for both: OpenVINO computes it as it is written, and in a tenth of the time.
-        errors[layer] = difference(heads(material.quantized("asymmetric", kept)), reference)
-    return sorted(errors, key=lambda layer: errors[layer])

@@ -1,4 +1,4 @@
-"""Weights of 7 bits in an INT8 graph, for CPUs whose INT8 sums saturate.
+"""Weights of 7 and of 8 bits in an INT8 graph, since the INT8 sums of some CPUs saturate.
 
 Without VNNI (before AVX-512 VNNI and AVX-VNNI) x86 multiplies uint8 by int8 and adds two products into a signed 16-bit
 register (`vpmaddubsw`): 255 * 127 * 2 does not fit, and is cut to 32767 in silence. With weights from -64 to 64 no sum
@@ -17,7 +17,7 @@ SATURATING = 127.0 * 255 * CHANNELS
 
 
 def narrow_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy of an INT8 model whose weights' codes lie within -64 to 64, their scales twice as large."""
+    """Return a copy of an INT8 model whose weights' codes lie within -64 to 64; larger ones are halved."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
     constants = {tensor.name: tensor for tensor in result.graph.initializer}
@@ -25,9 +25,29 @@ def narrow_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.op_type != "DequantizeLinear" or node.input[0] not in constants:
             continue
         codes, scale = (constants[name] for name in node.input[:2])
+        if np.abs(numpy_helper.to_array(codes).astype(np.int16)).max() <= 64:
+            continue
         narrow = np.rint(numpy_helper.to_array(codes) / 2).astype(np.int8)
         codes.CopyFrom(numpy_helper.from_array(narrow, codes.name))
         scale.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scale) * np.float32(2), scale.name))
+    return result
+
+
+def with_weights_of(model: onnx.ModelProto, other: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy of an INT8 model with the weights and biases of another that has the same convolutions.
+
+    A convolution that is float in one of them stays as it is in the first.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    theirs = {tensor.name: tensor for tensor in other.graph.initializer}
+    mine = {tensor.name: tensor for tensor in result.graph.initializer}
+    for node in result.graph.node:
+        quantized = node.op_type == "Conv" and node.input[1].endswith(":dq")
+        names = [node.input[1].removesuffix("dq") + part for part in ("q", "scale")] if quantized else []
+        if quantized and all(name in theirs for name in names):
+            for name in (*names, node.input[2]):
+                mine[name].CopyFrom(theirs[name])
     return result
 
 

@@ -61,9 +61,23 @@ def measure(found: Sequence[Rows], images: Sequence[Annotated], names: Sequence[
 
 def coco(found: Sequence[Rows], images: Sequence[Annotated]) -> tuple[float, float, dict[int, float]]:
     """Return AP, AP50 and AP50 by class, by pycocotools."""
-    if not any(len(boxes) for boxes, _, _ in found):
+    scoring = matched(found, images)
+    if scoring is None:
         present = sorted({int(c) for image in images for c in image.classes})
         return 0.0, 0.0, dict.fromkeys(present, 0.0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        scoring.accumulate()
+    precision = scoring.eval["precision"][:, :, :, 0, -1]  # IoU, recall, class
+    valid = [k for k in range(precision.shape[2]) if (precision[:, :, k] > -1).any()]
+    by_class = {scoring.params.catIds[k] - 1: 100 * float(precision[0, :, k].mean()) for k in valid}
+    ap = 100 * float(precision[:, :, valid].mean()) if valid else 0.0
+    return ap, float(np.mean(list(by_class.values()))) if by_class else 0.0, by_class
+
+
+def matched(found: Sequence[Rows], images: Sequence[Annotated]) -> Any:
+    """Return pycocotools' COCOeval with every image matched with its truth; None where nothing was found."""
+    if not any(len(boxes) for boxes, _, _ in found):
+        return None
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         truth = COCO()
         truth.dataset = _dataset(images)
@@ -76,12 +90,7 @@ def coco(found: Sequence[Rows], images: Sequence[Annotated]) -> tuple[float, flo
         scoring = COCOeval(truth, truth.loadRes(results), "bbox")
         scoring.params.maxDets = [1, 10, BOX_LIMIT]
         scoring.evaluate()
-        scoring.accumulate()
-    precision = scoring.eval["precision"][:, :, :, 0, -1]  # IoU, recall, class
-    valid = [k for k in range(precision.shape[2]) if (precision[:, :, k] > -1).any()]
-    by_class = {scoring.params.catIds[k] - 1: 100 * float(precision[0, :, k].mean()) for k in valid}
-    ap = 100 * float(precision[:, :, valid].mean()) if valid else 0.0
-    return ap, float(np.mean(list(by_class.values()))) if by_class else 0.0, by_class
+    return scoring
 
 
 def _dataset(images: Sequence[Annotated]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from engine.worker import Job, Worker
 from evaluation import tutorial
 from evaluation.accuracy import CONFIDENCE, measure, predictions
 from evaluation.datasets import read
+from evaluation.intervals import AP50, Interval, difference, interval, match
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class EvaluateConfig:
     :param annotations: COCO's JSON file, or a folder of VOC's .xml or YOLO's .txt files.
     :param size: the network's input, width and height in pixels; the model's own by default.
     :param engine: a runtime's name, with a colon and a device where it has several, or `auto`.
+    :param against: another precision of the same engine, whose accuracy this one's is compared with, paired.
     """
 
     files: ModelFiles
@@ -35,6 +37,7 @@ class EvaluateConfig:
     engine: str = "openvino"
     precision: Precision = "fp32"
     resize: Resize | Literal["auto"] = "auto"
+    against: Precision | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,9 @@ class Evaluation:
     seed_protocol_ap50: float
     """By the protocol of an old tutorial; see `evaluation.tutorial`."""
     classes: dict[str, float]
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    """`ap` and `ap50` with 95 % intervals; and `ap_difference` and `ap50_difference` to what it was compared with."""
+    against: str | None = None
     model: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,6 +71,8 @@ class Evaluation:
             "darknet_ap50": self.darknet_ap50,
             "seed_protocol_ap50": self.seed_protocol_ap50,
             "classes": self.classes,
+            "against": self.against,
+            "intervals": {name: interval.to_dict() for name, interval in self.intervals.items()},
         }
 
 
@@ -73,7 +81,9 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
 
     :raises UserError: a file is missing or wrong, or the engine is not there.
     """
-    check_engine(config.engine, config.precision)
+    for wanted in (config.precision, config.against):
+        if wanted is not None:
+            check_engine(config.engine, wanted)
     loaded, names = load(config.files, config.size)
     network = loaded.network
     size = (network.width, network.height)
@@ -88,6 +98,16 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
         found = predictions(worker.rows, truth, counter(progress, "detecting", len(truth)))
         as_tutorial = tutorial.detecting(worker.outputs, network, resize)
         old = predictions(as_tutorial, truth, counter(progress, "and as the tutorial did", len(truth)))
+    matches = match(found, truth)
+    intervals = {"ap": interval(matches), "ap50": interval(matches, AP50)}
+    if config.against is not None:
+        with Worker(replace(job, precision=config.against)) as worker:
+            done = counter(progress, f"and at {config.against}", len(truth))
+            other = match(predictions(worker.rows, truth, done), truth)
+        intervals |= {
+            "ap_difference": difference(matches, other),
+            "ap50_difference": difference(matches, other, AP50),
+        }
     result = measure(found, truth, names)
     return Evaluation(
         engine,
@@ -99,5 +119,7 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
         result.darknet_ap50,
         round(tutorial.ap50(old, truth), 2),
         result.classes,
+        intervals,
+        config.against,
         identity(config.files),
     )

@@ -157,7 +157,7 @@ def tap_with_control(run: LiveRun) -> None:
 
 
 def interrupted(run: LiveRun) -> None:
-    """Ctrl-C; Windows sends only Ctrl-Break to a single process."""
+    """Ctrl-C; Windows sends only Ctrl-Break to a single process, and that where both have a console."""
     run.process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))
 
 
@@ -284,9 +284,9 @@ def steps(folder: Path) -> Iterator[tuple[str, Callable[[Desktop, Path], str]]]:
     own = ("--set", "detector.model=doom-yolov4-tiny", "--set", "selection.classes=[]")
     desktop = ("--profile", "desktop.yaml", *fixed, *own)
     small_files(folder)
-    hold = {"detector": {"plugin": "blue", "fault": "hold", "frames": 200}}
-    hang = {"detector": {"plugin": "blue", "fault": "hang", "frames": 200}}
-    fail = {"detector": {"plugin": "blue", "fault": "raise", "frames": 200}}
+    hold = {"detector": {"plugin": "blue", "fault": "hold", "frames": 700}}
+    hang = {"detector": {"plugin": "blue", "fault": "hang", "frames": 700}}
+    fail = {"detector": {"plugin": "blue", "fault": "raise", "frames": 700}}
     yield "help", agent("--help")
     yield "plugins", agent("plugins")
     yield "check", agent("check", "doom.yaml")
@@ -353,6 +353,7 @@ def main() -> None:
                 f"{'ok  ' if good else 'FAIL'} {what}: {' '.join(said.split())}".encode("ascii", "replace").decode(),
                 flush=True,
             )
+    desktop.window.destroy()  # and its thread ends: one that reads messages can keep the process from ending
     system = f"{platform.platform()}, Python {platform.python_version()}"
     failed = sum(not row["good"] for row in rows)
     print(f"{len(rows) - failed} of {len(rows)} work; {system}")

@@ -30,6 +30,7 @@ from training.feed import Arrays, Feed, Make
 from training.loss import HeadLoss
 from training.samples import Augment, Batches, Picture
 from training.targets import assign
+from training.transfer import backbone
 
 CONFIDENCE, NMS = 0.005, 0.45
 """How boxes are found for scoring; the figures are COCO's."""
@@ -44,7 +45,8 @@ class Plan:
     """How to train.
 
     `rate` is the highest learning rate (AdamW); `plain` the last part of the epochs, which have no mosaic; `half`
-    computes in bfloat16 with float32 weights.
+    computes in bfloat16 with float32 weights; `hold` leaves the layers that all heads share as they are, their
+    batch-norm statistics too.
     """
 
     epochs: int = 50
@@ -55,9 +57,18 @@ class Plan:
     average: float = 0.998
     plain: float = 0.15
     half: bool = False
+    hold: bool = False
     workers: int = 2
     seed: int = 0
     augment: Augment = field(default_factory=Augment)
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a network scores on the validation set, points."""
+
+    ap: float
+    ap50: float
 
 
 @dataclass
@@ -82,14 +93,17 @@ def fit(
     plan: Plan,
     folder: Path,
     progress: Progress,
-    done: Callable[[Epoch], None],
-) -> list[Epoch]:
+    done: Callable[[Epoch | Score], None],
+) -> tuple[Score | None, list[Epoch]]:
     """Train; leave `best.weights` (of the moving average), `last.weights` and `history.json` in a folder.
+
+    What it begins with is scored first, and stays the best until an epoch is better.
 
     A training that was cut off in this folder goes on after its last whole epoch. Call `training.backend.choose` first.
 
     :param start: the weights to begin with; None begins with random ones.
-    :param done: called after each epoch, those of an earlier call that was cut off not among them.
+    :param done: called with the score of `start` and after each epoch, but not with those of a call that was cut off.
+    :return: the score of `start`, None where that is random, and the epochs.
     :raises UserError: the folder holds another training, cannot be written, or the loss is no number any more.
     """
     size = (network.width, network.height)
@@ -103,13 +117,21 @@ def fit(
         keras.mixed_precision.set_global_policy("mixed_bfloat16" if plan.half else "float32")
         model = Trainable(network)
         load(model.body, network, start or first_weights(network, plan.seed))
+        if plan.hold:
+            _hold(model.body, network)
         optimizer = _optimizer(plan, steps)
         jit = False if keras.backend.backend() == "tensorflow" else "auto"
         model.compile(optimizer=optimizer, jit_compile=jit)
         optimizer.build(model.trainable_variables)
-        history = _resume(folder, plan, network, model, optimizer)
+        first, history = _resume(folder, plan, network, model, optimizer)
+        if start is not None and first is None:
+            progress("scoring what it begins with", 0, 0)
+            ap, ap50 = measure(_detect(model.body, network, held_out), held_out)
+            first = Score(round(ap, 2), round(ap50, 2))
+            write_weights(folder / "best.weights", network, start)
+            done(first)
         for epoch in range(len(history), plan.epochs):
-            best = max((e.ap50 for e in history), default=-1.0)
+            best = max([-1.0 if first is None else first.ap50, *(e.ap50 for e in history)])
             said = f"epoch {epoch + 1} of {plan.epochs}" + (
                 f", loss {history[-1].loss:.2f}, AP50 {history[-1].ap50:.1f} (best {best:.1f})" if history else ""
             )
@@ -131,9 +153,9 @@ def fit(
                 write_weights(folder / "best.weights", network, unload(model.body, network))
             for variable, value in zip(model.trainable_variables, current, strict=True):
                 variable.assign(value)
-            _save(folder, plan, network, model, optimizer, history)
+            _save(folder, plan, network, model, optimizer, first, history)
             done(history[-1])
-        return history
+        return first, history
 
 
 def _batch_source(batches: Batches, network: Network) -> Make:
@@ -143,6 +165,15 @@ def _batch_source(batches: Batches, network: Network) -> Make:
         return [images, *(part for target in targets for part in (target.cells, target.values)), boxes]
 
     return make
+
+
+def _hold(body: Any, network: Network) -> None:
+    """Train nothing of the backbone."""
+    held = backbone(network)
+    names = {f"convolutional_{i}{part}" for i in held for part in ("", "_bn")}
+    for layer in body.layers:
+        if layer.name in names:
+            layer.trainable = False
 
 
 class Trainable(keras.Model):  # type: ignore[misc]
@@ -224,18 +255,6 @@ def first_weights(network: Network, seed: int) -> Weights:
     return weights
 
 
-def transferred(network: Network, start: Weights, source: Network, source_weights: Weights) -> tuple[Weights, int]:
-    """Return `start` with every convolution replaced that the source has alike at the same place, and their number."""
-    found = 0
-    arrays = list(start.arrays)
-    theirs = zip(source.convolutions, source_weights.arrays, strict=True)
-    for i, (mine, (other, values)) in enumerate(zip(network.convolutions, theirs, strict=False)):
-        if mine.kernel_shape == other.kernel_shape and mine.batch_normalize == other.batch_normalize:
-            arrays[i] = values
-            found += 1
-    return Weights(arrays), found
-
-
 def _detect(body: Any, network: Network, pictures: Sequence[Picture]) -> list[Rows]:
     decoder = Decoder(network, CONFIDENCE, NMS)
     rows: list[Rows] = []
@@ -254,11 +273,20 @@ def _key(plan: Plan, network: Network) -> dict[str, Any]:
     return {"cfg": network.text, "size": [network.width, network.height], "plan": asdict(plan)}
 
 
-def _save(folder: Path, plan: Plan, network: Network, model: Any, optimizer: Any, history: Sequence[Epoch]) -> None:
+def _save(
+    folder: Path,
+    plan: Plan,
+    network: Network,
+    model: Any,
+    optimizer: Any,
+    first: Score | None,
+    history: Sequence[Epoch],
+) -> None:
     arrays: dict[str, NDArray[Any]] = {}
     for name, values in (("model", model.body.weights), ("optimizer", optimizer.variables)):
         arrays |= {f"{name}_{i}": ops.convert_to_numpy(v) for i, v in enumerate(values)}
-    done = {**_key(plan, network), "history": [asdict(epoch) for epoch in history]}
+    start = None if first is None else asdict(first)
+    done = {**_key(plan, network), "start": start, "history": [asdict(epoch) for epoch in history]}
     stream = io.BytesIO()
     # One file, so that weights and history are always of the same epoch.
     np.savez(stream, state=np.frombuffer(json.dumps(done).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
@@ -266,10 +294,10 @@ def _save(folder: Path, plan: Plan, network: Network, model: Any, optimizer: Any
     write_atomically(folder / "history.json", to_json(done["history"], indent=1))
 
 
-def _resume(folder: Path, plan: Plan, network: Network, model: Any, optimizer: Any) -> list[Epoch]:
+def _resume(folder: Path, plan: Plan, network: Network, model: Any, optimizer: Any) -> tuple[Score | None, list[Epoch]]:
     path = folder / "state.npz"
     if not path.is_file():
-        return []
+        return None, []
     try:
         with np.load(path) as stored:
             state = json.loads(stored["state"].tobytes())
@@ -285,4 +313,5 @@ def _resume(folder: Path, plan: Plan, network: Network, model: Any, optimizer: A
     for name, variables in (("model", model.body.weights), ("optimizer", optimizer.variables)):
         for i, variable in enumerate(variables):
             variable.assign(arrays[f"{name}_{i}"])
-    return [Epoch(**epoch) for epoch in state["history"]]
+    start = state.get("start")
+    return None if start is None else Score(**start), [Epoch(**epoch) for epoch in state["history"]]

@@ -11,10 +11,11 @@ from core.errors import UserError
 from core.files import write_atomically
 from core.progress import Progress
 from engine.darknet import Network, Weights, parse_cfg, read_cfg, read_weights
-from engine.models import ModelFiles, find
+from engine.models import ModelFiles, find, names_of
 from training import anchors
-from training.fit import Epoch, Measure, Plan, first_weights, fit, transferred
+from training.fit import Epoch, Measure, Plan, Score, first_weights, fit
 from training.samples import Annotated, read
+from training.transfer import transferred
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ def run(
     measure: Measure,
     folder: Path,
     progress: Progress,
-    done: Callable[[Epoch], None],
-) -> tuple[ModelFiles, list[Epoch]]:
-    """Train; return the files of the best network, and the history.
+    done: Callable[[Epoch | Score], None],
+) -> tuple[ModelFiles, Score | None, list[Epoch]]:
+    """Train; return the files of the best network, what it began with scores, and the history.
 
     :param folder: for what an interrupted training needs to go on.
     :raises UserError: a file is wrong, or the training cannot be done.
@@ -53,14 +54,14 @@ def run(
         count = max(i for head in network.heads for i in _mask(network, head.index)) + 1
         text = anchors.with_anchors(text, anchors.find(pictures, count))
     network = parse_cfg(text, str(job.cfg))
-    start = _begin(job.begin, network, plan.seed) if job.begin is not None else None
+    start = _begin(job.begin, network, job.names, plan.seed) if job.begin is not None else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be made: {error.strerror}") from error
     write_atomically(folder / "network.cfg", text.encode())
-    history = fit(network, start, pictures, held_out, measure, plan, folder, progress, done)
-    return ModelFiles(folder / "network.cfg", folder / "best.weights", job.names), history
+    first, history = fit(network, start, pictures, held_out, measure, plan, folder, progress, done)
+    return ModelFiles(folder / "network.cfg", folder / "best.weights", job.names), first, history
 
 
 def with_classes(path: Path, classes: int) -> str:
@@ -101,10 +102,11 @@ def _mask(network: Network, index: int) -> list[int]:
     return section.numbers("mask") or list(range(section.whole("num", 1)))
 
 
-def _begin(name: str, network: Network, seed: int) -> Weights:
+def _begin(name: str, network: Network, names: Sequence[str], seed: int) -> Weights:
     files = find(name)
     source = read_cfg(files.cfg, files.size)
-    start, found = transferred(network, first_weights(network, seed), source, read_weights(files.weights, source))
-    if not found:
+    theirs = read_weights(files.weights, source)
+    found = transferred(network, names, first_weights(network, seed), source, names_of(files, source), theirs)
+    if not found.layers:
         raise UserError(f"{name}: none of its layers is like one of the cfg's; begin with a model of the same family")
-    return start
+    return found.weights

@@ -152,10 +152,10 @@ def _view(array: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _load(model: Model, precision: Precision, stages: GraphStages, device: str) -> OnnxEngine:
     """Open a session on the model's graph."""
-    from engine.graphs import graph, with_stages
+    from engine.graphs import graph, int8_graph, with_stages
     from engine.onnx_fp16 import fp16_outputs
 
-    proto = graph(model, precision)
+    proto = int8_graph(model, saturates=False) if precision == "int8" else graph(model, precision)
     if device == "cuda" and precision == "fp16" and not stages.postprocess:
         proto = fp16_outputs(proto)
     return OnnxEngine(with_stages(proto, model, stages), device, precision=precision)

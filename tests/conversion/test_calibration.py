@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from conversion import pictures
-from conversion.calibration import calibrate, corrected_biases
+from conversion.calibration import calibrate
 from conversion.quantization import tensor_groups
 from core.errors import UserError
 from tests.networks import small
@@ -95,28 +95,3 @@ def test_a_video_serves_too_and_its_frames_are_spread(tmp_path: Path) -> None:
     assert frames[0][0] == "frame 0"
     assert frames[-1][0] == "frame 58"
     assert np.abs(frames[3][1].astype(int) - picture(4)).mean() < 10
-
-
-def test_corrected_biases_bring_the_mean_nearer(model: onnx.ModelProto, tmp_path: Path) -> None:
-    from conversion.quantization import quantize
-    from engine.preprocess import Preprocessor
-    from engine.runtimes.openvino import OpenVinoEngine
-
-    found = pictures.find(folder_of(tmp_path / "p", 40))
-    counted = calibrate(model, found, "stretch", quiet)
-    ranges = {name: type(r)(r.low / 3, r.high / 3) for name, r in counted.ranges("max", "asymmetric").items()}
-    biases = corrected_biases(model, ranges, "asymmetric", found, "stretch")
-
-    def means(proto: onnx.ModelProto) -> np.ndarray:
-        engine = OpenVinoEngine(proto.SerializeToString())
-        preprocessor = Preprocessor(engine.input, engine.layout, "stretch")
-        total = 0
-        for _, pixels in found.each():
-            preprocessor.run(pixels)
-            total = total + np.concatenate([head.mean(axis=(0, 1)) for head in engine.infer()])
-        return total / len(found)
-
-    reference = means(model)
-    plain = np.linalg.norm(means(quantize(model, ranges, "asymmetric")) - reference)
-    corrected = np.linalg.norm(means(quantize(model, ranges, "asymmetric", biases=biases)) - reference)
-    assert corrected < plain

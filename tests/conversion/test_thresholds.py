@@ -83,7 +83,8 @@ def test_merging_histograms_of_different_width_keeps_the_counts() -> None:
 def test_weights_are_never_worse_than_by_their_largest() -> None:
     kernel = np.random.default_rng(1).standard_normal((4, 3, 3, 3)).astype(np.float32)
     kernel[0, 0, 0, 0] = 12
-    codes, scales = quantized_weights(kernel)
+    made = quantized_weights(kernel)
+    codes, scales = made.codes, made.scales
     assert codes.dtype == np.int8
     assert codes.min() >= -127
     plain = np.abs(kernel).max(axis=(1, 2, 3)) / 127
