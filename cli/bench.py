@@ -82,7 +82,7 @@ def bench(
     heads = [*benching.HEADS, "how"]
     lines = [["" if cell is None else cell for cell in (*benching.cells(row), row.description)] for row in result.rows]
     numbers = heads[2:-1]
-    print_table(heads, lines, optional=("how", "network p50 ms", "FPS", "size"), numbers=numbers)
+    print_table(heads, lines, optional=("how", "network p50 ms", "FPS", "size", "p99 ms"), numbers=numbers)
     for name, precision, side, reason in result.failed:
         out.print(f"{name} {precision} {side} was not measured: {reason}", style="yellow", markup=False, soft_wrap=True)
     block = provenance(model=identity(files))

@@ -18,6 +18,8 @@ from engine.worker import Job, Worker
 from evaluation import figures
 
 BASELINE = ("tensorflow", "fp32")
+ROUND = 20
+"""Frames that make a round: how far the medians of rounds lie apart says how quiet the machine was."""
 BURST = 5
 """Frames in a turn. The first is not counted: ONNX Runtime's threads spin on for a moment after their turn."""
 
@@ -36,6 +38,8 @@ class Row:
     description: str = ""
     ratio_to_tensorflow: float | None = None
     ap50: float | None = None
+    round_p50_ms: tuple[float, float] | None = None
+    """The medians of the fastest and the slowest round of some 20 frames, the outermost tenth left out."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,9 @@ def _in_turn(
 def _row(worker: Worker, size: int, times: NDArray[np.float64]) -> Row:
     whole, network = times[:, 0], times[:, 1]
     p50 = float(np.median(whole))
-    return Row(
+    rounds = [float(np.median(part)) for part in np.array_split(whole, max(1, len(whole) // ROUND))]
+    low, high = np.percentile(rounds, (10, 90))
+    row = Row(
         worker.job.engine,
         worker.job.precision,
         size,
@@ -129,6 +135,8 @@ def _row(worker: Worker, size: int, times: NDArray[np.float64]) -> Row:
         round(float(np.median(network)), 3),
         worker.description,
     )
+    row.round_p50_ms = (round(float(low), 3), round(float(high), 3))
+    return row
 
 
 def _compare(rows: list[Row]) -> None:
@@ -142,16 +150,27 @@ def markdown(rows: Sequence[Row]) -> str:
     return figures.markdown(HEADS, [["" if cell is None else cell for cell in cells(row)] for row in rows])
 
 
-HEADS = ("engine", "precision", "size", "p50 ms", "p99 ms", "FPS", "network p50 ms", "times TensorFlow", "AP50")
+HEADS = (
+    "engine",
+    "precision",
+    "size",
+    "p50 ms",
+    "of rounds",
+    "p99 ms",
+    "FPS",
+    "network p50 ms",
+    "times TensorFlow",
+    "AP50",
+)
 
 
 def cells(row: Row) -> list[str | None]:
     """Return a row's cells under HEADS; None where there is nothing."""
     ratio = None if row.ratio_to_tensorflow is None else f"{row.ratio_to_tensorflow:.2f}"
     ap50 = None if row.ap50 is None else f"{row.ap50:.2f}"
-    times = (row.p50_ms, row.p99_ms)
+    rounds = "" if row.round_p50_ms is None else " to ".join(f"{time:.1f}" for time in row.round_p50_ms)
     return [
-        row.engine, row.precision, str(row.size), *(f"{time:.2f}" for time in times), f"{row.fps:.1f}",
+        row.engine, row.precision, str(row.size), f"{row.p50_ms:.2f}", rounds, f"{row.p99_ms:.2f}", f"{row.fps:.1f}",
         f"{row.network_p50_ms:.2f}", ratio, ap50,
     ]  # fmt: skip
 

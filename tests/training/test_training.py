@@ -154,3 +154,21 @@ def test_bad_input_is_one_sentence(agent, data: Path) -> None:
     done = train(agent)
     assert done.returncode == 2
     assert "this is no data set" in " ".join(done.stderr.split())
+
+
+def test_what_it_begins_with_is_scored_and_stays_where_nothing_is_better(agent, data: Path) -> None:
+    done = train(agent, "--epochs", "3")
+    assert done.returncode == 0, done.stderr
+    first = json.loads((data / "h.json").read_text())
+    assert first["start"] is None
+    more = ["train", "--data", "set", "--names", "names", *OPTIONS, "--json", "h.json", "--from", "./m", "--out", "n"]
+    done = agent(*more, "--epochs", "1", "--rate", "1e-7", env={"KERAS_BACKEND": "tensorflow"}, timeout=300)
+    assert done.returncode == 0, done.stderr
+    again = json.loads((data / "h.json").read_text())
+    best = max(epoch["ap50"] for epoch in first["epochs"])
+    assert abs(again["start"]["ap50"] - best) < 0.5, "every row of the heads was taken over"
+    assert "backbone held" in done.stderr
+    better = again["epochs"][0]["ap50"] > again["start"]["ap50"]
+    assert ("no better than what it began with" in done.stdout) != better
+    if not better:
+        assert (data / "n" / "network.weights").read_bytes()[20:] == (data / "m" / "network.weights").read_bytes()[20:]
