@@ -106,8 +106,11 @@ def test_int8_from_end_to_end(agent, annotated: Path) -> None:
             "darknet_ap50",
             "seed_protocol_ap50",
             "classes",
+            "against",
+            "intervals",
         }
         assert row["images"] == 5
+        assert row["intervals"]["ap50"]["mean"] == row["ap50"]
         scores[engine, precision] = row["ap50"]
     assert scores["openvino", "fp32"] > 30
     assert abs(scores["openvino", "int8"] - scores["onnx:cpu", "int8"]) < 3

@@ -49,7 +49,9 @@ def test_the_plan_of_yolov4_tiny(tiny: Path, precision: str) -> None:
     assert alone <= {"5", "13", "21"}, alone
     kind = {"fp32": "Float", "fp16": "Half", "int8": "Int8"}[precision]
     # The first convolution of a float engine may take the picture itself.
-    assert plan.precisions[kind] >= (21 if precision == "int8" else 20), plan.precisions
+    # At INT8 those that give boxes and scores are float16.
+    assert plan.precisions[kind] >= (19 if precision == "int8" else 20), plan.precisions
+    assert precision != "int8" or plan.precisions["Half"] == 2
     assert plan.key["runtime"] == "tensorrt-rtx"
 
 
