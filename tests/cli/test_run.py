@@ -18,7 +18,6 @@ from tests.networks import NAMES, small_files
 LOUD = """
 import sys
 from reticle import SelectionFactory, hookimpl
-from tests.desktop import posix
 class Loud:
     def __init__(self, settings, context): pass
     def select(self, detections, frame):
