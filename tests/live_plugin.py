@@ -4,6 +4,7 @@
 """
 
 import ctypes
+import os
 import sys
 import time
 
@@ -17,7 +18,7 @@ BLUE = (0xCC, 0x66, 0x33)
 
 class Settings(PluginSettings):
     fault: str = Field("", description="raise, hang, hold (the interpreter's lock), crash, slow (once), or none.")
-    frames: int = Field(30, description="When.")
+    frames: int = Field(30, description="When; 0: once there is a file `armed` in the working folder.")
 
 
 class BlueDetector:
@@ -26,10 +27,17 @@ class BlueDetector:
     def __init__(self, settings, context):
         self.settings = settings
         self.count = 0
+        self.done = False
+
+    def due(self):
+        if self.settings.fault and self.settings.frames == 0 and not self.done and os.path.exists("armed"):  # noqa: PTH110
+            self.done = True
+            return True
+        return self.count == self.settings.frames
 
     def detect(self, frame):
         self.count += 1
-        if self.count == self.settings.frames:
+        if self.due():
             if self.settings.fault == "raise":
                 raise RuntimeError("the detector broke")
             if self.settings.fault == "hang":
