@@ -276,6 +276,7 @@ def _show_tuning(rows: list[Any], told: list[str]) -> None:
     print_table(heads, lines, title="what was tried", prose=("way",), numbers=("error, %",))
     for sentence in told:
         out.print(sentence, soft_wrap=True)
-    kept = {(row.scheme, row.keep) for row in rows if row.keep}
-    for scheme, keep in sorted(kept, key=lambda pair: (pair[0], len(pair[1])))[-1:]:
-        out.print(f"in float, {scheme}: {', '.join(keep)}", soft_wrap=True)
+    last = {row.scheme: row.keep for row in rows}  # a scheme's last row is what was taken
+    for scheme, keep in last.items():
+        if keep:
+            out.print(f"in float, {scheme}: {', '.join(keep)}", soft_wrap=True)

@@ -103,9 +103,7 @@ class Material:
     def _rounded(self, levels: int) -> dict[str, QuantizedWeights]:
         if not self._weights:
             both = (EIGHT_BITS, SEVEN_BITS)
-            self._weights = rounded(
-                self.model, self.pictures, self.resize, both, self.calibration.left_out, self.progress
-            )
+            self._weights = rounded(self.model, self.pictures, self.resize, both, self.progress)
         return self._weights[levels]
 
 
@@ -223,7 +221,7 @@ def _int8(builder: BundleBuilder, request: Request, source: Path, single: onnx.M
     counted = calibrate(single, pictures, resize, progress, request.allow_unfit)
     made = {**source_of(pictures), "fp32_sha256": builder.hash_of(GRAPH_FILES["fp32"]), "resize": resize}
     builder.step(CALIBRATION, made_from, lambda: counted.to_json(made).encode())
-    material = Material(single, counted, pictures, resize, progress)
+    material = Material(single, counted, pictures.without(counted.left_out), resize, progress)
     chosen: dict[str, Any] = {}
     for scheme in SCHEMES:
         how = request.int8 if request.tune is None else request.tune(material, scheme)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conversion.pictures import Pictures, unfit
+from conversion.pictures import Pictures
 from core.geometry import Resize
 from engine.darknet import Head, Network
 from engine.preprocess import Preprocessor
@@ -31,8 +31,6 @@ def errors(reference: Any, engine: Any, network: Network, pictures: Pictures, re
     prepared = [Preprocessor(each.input, each.layout, resize) for each in (reference, engine)]
     rows = []
     for _, picture in pictures.each():
-        if unfit(picture):
-            continue
         for preprocessor in prepared:
             preprocessor.run(picture)
         rows.append(_error(candidates(network, reference.infer()), candidates(network, engine.infer())))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,14 +57,23 @@ class Pictures:
             return Pictures(self.source, files=tuple(self.files[i] for i in indices))
         return Pictures(self.source, frames=tuple(self.frames[i] for i in indices))
 
+    def without(self, names: Collection[str]) -> Pictures:
+        """Return all but those of some names."""
+        given = [file.name for file in self.files] or [_frame_name(index) for index in self.frames]
+        return self.part(i for i, name in enumerate(given) if name not in names)
+
     def _video(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         wanted = set(self.frames)
         given, _ = pictures(self.source)
         for index, (picture, _) in enumerate(given):
             if index in wanted:
-                yield f"frame {index}", picture
+                yield _frame_name(index), picture
             if index == max(wanted):
                 return
+
+
+def _frame_name(index: int) -> str:
+    return f"frame {index}"
 
 
 def find(source: Path, limit: int = LIMIT) -> Pictures:

@@ -10,7 +10,7 @@ with the pictures.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +63,6 @@ def rounded(
     pictures: Pictures,
     resize: Resize,
     levels: Sequence[int],
-    left_out: Collection[str] = (),
     progress: Progress = silent,
 ) -> dict[int, dict[str, QuantizedWeights]]:
     """Return the codes of every convolution, by its name, for each number of levels.
@@ -71,7 +70,6 @@ def rounded(
     Grouped convolutions (few in detectors) are left out: they are rounded weight by weight.
 
     :param levels: the largest code: 127 for eight bits, 63 for seven.
-    :param left_out: names of pictures that are unfit.
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     layers = [
@@ -83,7 +81,7 @@ def rounded(
     result: dict[int, dict[str, QuantizedWeights]] = {largest: {} for largest in levels}
     done = 0
     for part in _parts(layers):
-        for layer, moments in zip(part, _moments(model, part, pictures, resize, left_out), strict=True):
+        for layer, moments in zip(part, _moments(model, part, pictures, resize), strict=True):
             for largest in levels:
                 result[largest][layer.node.name] = round_weights(layer.kernel, layer.bias, moments, largest)
             done += 1
@@ -105,14 +103,12 @@ def _parts(layers: Sequence[_Layer]) -> Iterator[list[_Layer]]:
         yield part
 
 
-def _moments(
-    model: onnx.ModelProto, layers: Sequence[_Layer], pictures: Pictures, resize: Resize, left_out: Collection[str]
-) -> list[Moments]:
+def _moments(model: onnx.ModelProto, layers: Sequence[_Layer], pictures: Pictures, resize: Resize) -> list[Moments]:
     sums = [np.zeros((layer.inputs + 1, layer.inputs + 1), np.float32) for layer in layers]
     seen = [0] * len(layers)
     # Each layer has chances of its own, so that it gets the same patches in whichever pass it is.
     draws = [np.random.default_rng(zlib.crc32(layer.node.name.encode())) for layer in layers]
-    usable = (picture for name, picture in pictures.each(PICTURES) if name not in left_out)
+    usable = (picture for _, picture in pictures.each(PICTURES))
     wanted = min(len(pictures), PICTURES)
     tensors = sorted({layer.node.input[0] for layer in layers})
     for _, values in activations(model, tensors, usable, resize):

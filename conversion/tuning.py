@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from conversion.convert import LEVELS, Int8, Material
 from conversion.output_error import errors, relative
+from conversion.pictures import Pictures
 from conversion.quantization import Scheme, head_convolutions, layers
 from core.progress import Progress, silent
 from engine.darknet import Network
@@ -55,6 +56,8 @@ class Loss(Protocol):
     def high(self) -> float: ...  # noqa: D102
 
 
+Span = tuple[float, float, float]
+"""A value, and the low and high end of its interval."""
 Measure = Callable[[Any], Loss]
 """The loss of an engine that runs the quantised network, against the float one."""
 
@@ -73,9 +76,9 @@ class Row:
     heads: bool
     keep: tuple[str, ...]
     error: float
-    better: tuple[float, float, float] | None
+    better: Span | None
     chosen: bool
-    loss: tuple[float, float, float] | None = None
+    loss: Span | None = None
 
 
 @dataclass
@@ -93,7 +96,8 @@ class Tuning:
     rows: list[Row]
     tried: Callable[[Row], None]
     progress: Progress = silent
-    _folds: list[tuple[Material, Any]] = field(default_factory=list)
+    _folds: list[tuple[Material, Pictures]] = field(default_factory=list)
+    _reference: Any = None
 
     def search(self, material: Material, scheme: Scheme) -> Int8:
         """Return the simplest way that nothing beats, with as many layers in float as the budget asks for.
@@ -102,6 +106,7 @@ class Tuning:
         """
         if not self._folds:
             self._folds = list(halves(material))
+            self._reference = OpenVinoEngine(material.model.SerializeToString())
         chosen = PLAIN
         best = self._errors(scheme, chosen)
         self._add(scheme, chosen, best, None, True)
@@ -112,63 +117,63 @@ class Tuning:
             self._add(scheme, how, given, better, better[1] > 0)
             if better[1] > 0:
                 chosen, best = how, given
-        return self._within_budget(material, scheme, chosen)
+        return self._within_budget(material, scheme, chosen, best)
 
     def _errors(self, scheme: Scheme, how: Int8) -> NDArray[np.float64]:
         """Return the errors of a way on every picture, each by the half that it does not belong to."""
         parts = []
         for half, others in self._folds:
-            engine = executor(half.quantized(scheme, how), scheme)
-            parts.append(
-                errors(OpenVinoEngine(half.model.SerializeToString()), engine, self.network, others, half.resize)
-            )
+            engine = executor(half.quantized(scheme, how, LEVELS[scheme]), scheme)
+            parts.append(errors(self._reference, engine, self.network, others, half.resize))
         return np.concatenate(parts)
 
-    def _within_budget(self, material: Material, scheme: Scheme, how: Int8) -> Int8:
-        loss = self._loss(material, scheme, how)
+    def _within_budget(self, material: Material, scheme: Scheme, how: Int8, given: NDArray[np.float64]) -> Int8:
+        loss = self._loss(material, scheme, how, given)
         if loss.value <= self.budget:
             return how
         order = self._sensitive(scheme, how)
         for n in range(1, min(FLOAT_LAYERS, len(order)) + 1):
             more = replace(how, keep=tuple(order[:n]))
-            loss = self._loss(material, scheme, more)
+            loss = self._loss(material, scheme, more, self._errors(scheme, more))
             if loss.value <= self.budget:
                 break
         return more
 
-    def _loss(self, material: Material, scheme: Scheme, how: Int8) -> Loss:
+    def _loss(self, material: Material, scheme: Scheme, how: Int8, given: NDArray[np.float64]) -> Loss:
         loss = self.measure(executor(material.quantized(scheme, how, LEVELS[scheme]), scheme))
         told = (round(loss.value, 2), round(loss.low, 2), round(loss.high, 2))
-        error = relative(self._errors(scheme, how))
-        self._row(Row(scheme, how.method, how.rounding, how.heads, how.keep, round(error, 2), None, True, told))
+        self._add(scheme, how, given, None, True, told)
         return loss
 
     def _sensitive(self, scheme: Scheme, how: Int8) -> list[str]:
-        """Return the layers by how much of the error goes with them, for the work that they are, the most first."""
+        """Return the layers by how much of the error goes with them, the most first."""
         half, others = self._folds[0]
         few = others.part(range(min(SENSITIVITY_PICTURES, len(others))))
-        reference = OpenVinoEngine(half.model.SerializeToString())
         left = {}
         kept = head_convolutions(half.model) if how.heads else []
         names = [layer for layer in layers(half.model) if layer not in kept]
         for i, layer in enumerate(names):
             model = half.quantized(scheme, replace(how, keep=(layer,)), LEVELS[scheme])
-            left[layer] = relative(errors(reference, executor(model, scheme), self.network, few, half.resize))
+            left[layer] = relative(errors(self._reference, executor(model, scheme), self.network, few, half.resize))
             self.progress("sensitivity of layers", i + 1, len(names))
         return sorted(left, key=lambda layer: left[layer])
 
     def _add(
-        self, scheme: Scheme, how: Int8, given: NDArray[Any], better: tuple[float, float, float] | None, chosen: bool
+        self,
+        scheme: Scheme,
+        how: Int8,
+        given: NDArray[np.float64],
+        better: Span | None,
+        chosen: bool,
+        loss: Span | None = None,
     ) -> None:
         error = round(relative(given), 2)
-        self._row(Row(scheme, how.method, how.rounding, how.heads, how.keep, error, better, chosen))
-
-    def _row(self, row: Row) -> None:
+        row = Row(scheme, how.method, how.rounding, how.heads, how.keep, error, better, chosen, loss)
         self.rows.append(row)
         self.tried(row)
 
 
-def halves(material: Material) -> Iterator[tuple[Material, Any]]:
+def halves(material: Material) -> Iterator[tuple[Material, Pictures]]:
     """Yield each half of the calibration set, counted by itself, with the pictures of the other."""
     count = len(material.pictures)
     parts = [material.pictures.part(range(first, count, 2)) for first in (0, 1)]
@@ -176,7 +181,7 @@ def halves(material: Material) -> Iterator[tuple[Material, Any]]:
         yield material.recounted(mine), others
 
 
-def gain(a: NDArray[np.float64], b: NDArray[np.float64], level: float, seed: int = 0) -> tuple[float, float, float]:
+def gain(a: NDArray[np.float64], b: NDArray[np.float64], level: float, seed: int = 0) -> Span:
     """Return by how much less error `b` has than `a`, percent of the float network's scores, and the interval.
 
     :param a: as `conversion.output_error.errors` gives them, of the same pictures as `b`.
