@@ -18,7 +18,7 @@ from agent.hookspecs import hookimpl
 from core.command import missing
 from core.errors import UserError, summary
 from plugins.capture.mss import monitors
-from plugins.capture.region import Rect, RegionSettings, ScreenCapture, contains
+from plugins.capture.region import Rect, RegionSettings, ScreenCapture, check_by_making, contains
 
 OUTPUTS = 16
 """More monitors than a graphics card has."""
@@ -100,17 +100,13 @@ def dxgi_capture(settings: RegionSettings, context: Context) -> ScreenCapture:
     return ScreenCapture(settings, monitors(), DxgiGrabber(), new_only=True)
 
 
-def check(settings: RegionSettings, context: Context) -> None:
-    """See that the package, the monitor and the window are there.
-
-    :raises UserError: one is not.
-    """
-    dxgi_capture(settings, context).close()
-
-
 @hookimpl
 def reticle_capture() -> CaptureFactory:
     """Offer `dxgi`."""
     return CaptureFactory(
-        "dxgi", dxgi_capture, RegionSettings, "Windows: a region of the screen, by desktop duplication", check=check
+        "dxgi",
+        dxgi_capture,
+        RegionSettings,
+        "Windows: a region of the screen, by desktop duplication",
+        check=check_by_making(dxgi_capture),
     )

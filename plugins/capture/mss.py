@@ -15,7 +15,7 @@ from agent.context import Context
 from agent.factories import CaptureFactory
 from agent.hookspecs import hookimpl
 from core.errors import UserError
-from plugins.capture.region import Rect, RegionSettings, ScreenCapture
+from plugins.capture.region import Rect, RegionSettings, ScreenCapture, check_by_making
 from plugins.desktop.windows import aware_of_scaling
 
 
@@ -94,14 +94,6 @@ def mss_capture(settings: Settings, context: Context) -> ScreenCapture:
     return ScreenCapture(settings, monitors(), MssGrabber(), settings.skip_duplicates)
 
 
-def check(settings: Settings, context: Context) -> None:
-    """See that the screen, the monitor and the window are there.
-
-    :raises UserError: one is not, or the region lies outside.
-    """
-    mss_capture(settings, context).close()
-
-
 def _line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
@@ -109,4 +101,10 @@ def _line(error: Exception) -> str:
 @hookimpl
 def reticle_capture() -> CaptureFactory:
     """Offer `mss`."""
-    return CaptureFactory("mss", mss_capture, Settings, "a region of the screen, by mss", check=check)
+    return CaptureFactory(
+        "mss",
+        mss_capture,
+        Settings,
+        "a region of the screen, by mss",
+        check=check_by_making(mss_capture),
+    )

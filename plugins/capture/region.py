@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from agent.context import Context
 from agent.factories import PluginSettings
 from agent.types import Frame
 from core.errors import UserError
@@ -158,6 +159,15 @@ class ScreenCapture:
                 self._place = None
             time.sleep(0.02)
         return False
+
+
+def check_by_making(make: Callable[[Any, Context], ScreenCapture]) -> Callable[[Any, Context], None]:
+    """Return a check that makes a capture, whose errors are those of a run, and closes it."""
+
+    def check(settings: Any, context: Context) -> None:
+        make(settings, context).close()
+
+    return check
 
 
 def region(settings: RegionSettings, monitors: Sequence[Rect], window: Window | None = None) -> dict[str, int]:

@@ -14,7 +14,7 @@ from agent.hookspecs import hookimpl
 from core.errors import UserError
 from plugins.capture.dxgi import DxgiGrabber
 from plugins.capture.mss import MssGrabber, monitors
-from plugins.capture.region import Grabber, Rect, RegionSettings, ScreenCapture, region
+from plugins.capture.region import Grabber, Rect, RegionSettings, ScreenCapture, check_by_making, region
 from plugins.capture.wgc import WgcGrabber
 from plugins.desktop.windows import find_window
 
@@ -58,17 +58,13 @@ def _try(make: Callable[[], Grabber], wanted: Rect) -> None:
                 raise UserError(f"it gave no picture within {FIRST_S:g} s")
 
 
-def check(settings: RegionSettings, context: Context) -> None:
-    """See that a capture works.
-
-    :raises UserError: none does.
-    """
-    screen_capture(settings, context).close()
-
-
 @hookimpl
 def reticle_capture() -> CaptureFactory:
     """Offer `screen`."""
     return CaptureFactory(
-        "screen", screen_capture, RegionSettings, "a region of the screen, by the fastest way that works", check=check
+        "screen",
+        screen_capture,
+        RegionSettings,
+        "a region of the screen, by the fastest way that works",
+        check=check_by_making(screen_capture),
     )

@@ -19,7 +19,7 @@ from agent.hookspecs import hookimpl
 from core.command import missing
 from core.errors import UserError, summary
 from plugins.capture.mss import monitors
-from plugins.capture.region import Rect, RegionSettings, ScreenCapture, contains
+from plugins.capture.region import Rect, RegionSettings, ScreenCapture, check_by_making, contains
 
 WAIT_S = 0.01
 
@@ -116,17 +116,13 @@ def wgc_capture(settings: RegionSettings, context: Context) -> ScreenCapture:
     return ScreenCapture(settings, screens, WgcGrabber(screens), new_only=True)
 
 
-def check(settings: RegionSettings, context: Context) -> None:
-    """See that the package, the monitor and the window are there.
-
-    :raises UserError: one is not.
-    """
-    wgc_capture(settings, context).close()
-
-
 @hookimpl
 def reticle_capture() -> CaptureFactory:
     """Offer `wgc`."""
     return CaptureFactory(
-        "wgc", wgc_capture, RegionSettings, "Windows: a region of the screen, by Windows.Graphics.Capture", check=check
+        "wgc",
+        wgc_capture,
+        RegionSettings,
+        "Windows: a region of the screen, by Windows.Graphics.Capture",
+        check=check_by_making(wgc_capture),
     )

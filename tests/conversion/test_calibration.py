@@ -61,6 +61,8 @@ def test_a_few_unfit_pictures_are_left_out_and_many_refused(model: onnx.ModelPro
     counted = calibrate(model, pictures.find(folder), "stretch", quiet)
     assert counted.left_out == ["900.png", "901.png"]
     assert counted.pictures == 40
+    rest = pictures.find(folder).without(counted.left_out)
+    assert [name for name, _ in rest.each()] == [f"{i:03d}.png" for i in range(40)]
     for i in range(40):
         cv2.imwrite(str(folder / f"{i:03d}.png"), noise(i))
     with pytest.raises(UserError, match=r"000\.png is noise|.png is noise"):

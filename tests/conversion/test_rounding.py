@@ -1,23 +1,17 @@
 """Rounding by the error at the output."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conversion.calibration import calibrate
 from conversion.convert import Int8, Material
 from conversion.output_error import errors, relative
-from conversion.pictures import find
 from conversion.quantization import EIGHT_BITS, SEVEN_BITS, quantized_weights
 from conversion.rounding import round_weights, rounded
 from conversion.tuning import executor
 from engine.onnx_int8 import narrow_weights, with_weights_of
 from tests.networks import small
-from tests.pictures import folder_of
 
 
 def moments(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -44,16 +38,6 @@ def test_the_outputs_error_is_less_than_with_weights_rounded_one_by_one(seed: in
         return float(((inputs @ (rows - wanted).T) ** 2).sum())
 
     assert error(made.codes, made.scales, made.bias) <= 1.0001 * error(plain.codes, plain.scales, bias)
-
-
-@pytest.fixture(scope="module")
-def material(tmp_path_factory) -> Material:
-    from engine.onnx_graph import to_onnx
-
-    folder: Path = folder_of(tmp_path_factory.mktemp("rounding") / "p", 32)
-    model = to_onnx(*small())
-    found = find(folder)
-    return Material(model, calibrate(model, found, "stretch"), found, "stretch")
 
 
 def error(material: Material, model: onnx.ModelProto, scheme: str = "symmetric") -> float:

@@ -1,28 +1,14 @@
 """The choice of how to quantise: what it takes, and what it takes for chance."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from conversion.calibration import calibrate
-from conversion.convert import Material
-from conversion.pictures import find
+from conversion.convert import LEVELS, Int8, Material
 from conversion.quantization import SCHEMES
 from conversion.tuning import FLOAT_LAYERS, PLAIN, WAYS, Tuning, executor, gain, pictures_needed
 from tests.networks import small
-from tests.pictures import folder_of
-
-
-@pytest.fixture(scope="module")
-def material(tmp_path_factory) -> Material:
-    from engine.onnx_graph import to_onnx
-
-    folder: Path = folder_of(tmp_path_factory.mktemp("tuning") / "p", 32)
-    model = to_onnx(*small())
-    found = find(folder)
-    return Material(model, calibrate(model, found, "stretch"), found, "stretch")
 
 
 @dataclass
@@ -33,8 +19,17 @@ class Loss:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_every_way_is_tried_and_a_way_is_taken_only_beyond_chance(material: Material, scheme: str) -> None:
-    rows = []
+def test_every_way_is_tried_and_a_way_is_taken_only_beyond_chance(
+    material: Material, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, levels = [], set()
+    quantized = Material.quantized
+
+    def watched(self: Material, scheme: str, how: Int8, largest: int = 127):
+        levels.add(largest)
+        return quantized(self, scheme, how, largest)
+
+    monkeypatch.setattr(Material, "quantized", watched)
     network, _ = small()
     how = Tuning(network, lambda engine: Loss(0.0), 0.3, rows, lambda row: None).search(material, scheme)
     tried = [row for row in rows if row.loss is None]
@@ -42,6 +37,7 @@ def test_every_way_is_tried_and_a_way_is_taken_only_beyond_chance(material: Mate
     assert (tried[0].method, tried[0].rounding, tried[0].heads) == (PLAIN.method, PLAIN.rounding, PLAIN.heads)
     for row in tried[1:]:
         assert row.chosen == (row.better[1] > 0)
+    assert levels == {LEVELS[scheme]}, "judged with the weights that are written"
     last = [row for row in tried if row.chosen][-1]
     assert (how.method, how.rounding, how.heads, how.keep) == (last.method, last.rounding, last.heads, ())
 
