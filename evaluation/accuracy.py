@@ -20,6 +20,8 @@ from evaluation.datasets import Annotated
 
 CONFIDENCE = 0.005
 NMS = 0.45
+UNMATCHED = object()
+"""That predictions are still to be matched; None means that nothing was found."""
 BOX_LIMIT = 100
 """Boxes an image that COCO's protocol counts."""
 
@@ -51,9 +53,14 @@ def predictions(detect: Detect, images: Sequence[Annotated], done: Callable[[], 
     return found
 
 
-def measure(found: Sequence[Rows], images: Sequence[Annotated], names: Sequence[str]) -> Accuracy:
-    """Score predictions, made at `CONFIDENCE` and `NMS`, by both protocols."""
-    ap, ap50, by_class = coco(found, images)
+def measure(
+    found: Sequence[Rows], images: Sequence[Annotated], names: Sequence[str], scoring: Any = UNMATCHED
+) -> Accuracy:
+    """Score predictions, made at `CONFIDENCE` and `NMS`, by both protocols.
+
+    :param scoring: what `matched` made of them, where that is at hand.
+    """
+    ap, ap50, by_class = _summary(matched(found, images) if scoring is UNMATCHED else scoring, images)
     darknet = darknet_ap50(found, images)
     classes = {names[c]: round(value, 2) for c, value in by_class.items()}
     return Accuracy(len(images), round(ap, 2), round(ap50, 2), round(darknet, 2), classes)
@@ -61,7 +68,10 @@ def measure(found: Sequence[Rows], images: Sequence[Annotated], names: Sequence[
 
 def coco(found: Sequence[Rows], images: Sequence[Annotated]) -> tuple[float, float, dict[int, float]]:
     """Return AP, AP50 and AP50 by class, by pycocotools."""
-    scoring = matched(found, images)
+    return _summary(matched(found, images), images)
+
+
+def _summary(scoring: Any, images: Sequence[Annotated]) -> tuple[float, float, dict[int, float]]:
     if scoring is None:
         present = sorted({int(c) for image in images for c in image.classes})
         return 0.0, 0.0, dict.fromkeys(present, 0.0)

@@ -14,9 +14,9 @@ from engine.engine import check_engine
 from engine.models import ModelFiles, identity, load
 from engine.worker import Job, Worker
 from evaluation import tutorial
-from evaluation.accuracy import CONFIDENCE, measure, predictions
+from evaluation.accuracy import CONFIDENCE, matched, measure, predictions
 from evaluation.datasets import read
-from evaluation.intervals import AP50, Interval, difference, interval, match
+from evaluation.intervals import AP50, Interval, difference, interval, match, of_scoring
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
         found = predictions(worker.rows, truth, counter(progress, "detecting", len(truth)))
         as_tutorial = tutorial.detecting(worker.outputs, network, resize)
         old = predictions(as_tutorial, truth, counter(progress, "and as the tutorial did", len(truth)))
-    matches = match(found, truth)
+    scoring = matched(found, truth)
+    matches = of_scoring(scoring, truth)
     intervals = {"ap": interval(matches), "ap50": interval(matches, AP50)}
     if config.against is not None:
         with Worker(replace(job, precision=config.against)) as worker:
@@ -108,7 +109,7 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
             "ap_difference": difference(matches, other),
             "ap50_difference": difference(matches, other, AP50),
         }
-    result = measure(found, truth, names)
+    result = measure(found, truth, names, scoring)
     return Evaluation(
         engine,
         precision,

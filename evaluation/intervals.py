@@ -69,7 +69,11 @@ class Matches:
 
 def match(found: Sequence[Rows], images: Sequence[Annotated]) -> Matches:
     """Match predictions, made at `evaluation.accuracy`'s `CONFIDENCE` and `NMS`, with annotations."""
-    scoring = matched(found, images)
+    return of_scoring(matched(found, images), images)
+
+
+def of_scoring(scoring: Any, images: Sequence[Annotated]) -> Matches:
+    """Return the same of what `evaluation.accuracy.matched` made of them."""
     if scoring is None:
         counts = [(c, [int(((i.classes == c) & ~i.crowd).sum()) for i in images]) for c in _present(images)]
         nothing = np.zeros((10, 0), bool)
