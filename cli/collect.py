@@ -29,6 +29,8 @@ class Arguments:
     model: str | None
     form: str
     every_s: float
+    unsure: bool
+    second: str | None
     footage: Path | None
     overrides: list[str] | None
     plugin: list[Path] | None
@@ -50,10 +52,22 @@ def collect(
         str | None,
         typer.Option("--autolabel", metavar="MODEL", help="Watch your own game, and label its frames by this model."),
     ] = None,
-    form: Annotated[str, typer.Option(help="With --autolabel: voc (XML) or yolo (text).")] = "voc",
+    form: Annotated[
+        str, typer.Option(help="With --autolabel: voc (XML), yolo (text), coco, label-studio or cvat.")
+    ] = "voc",
     every_s: Annotated[
         float, typer.Option("--every-s", min=0, max=3600, help="With --autolabel: seconds between frames.")
     ] = 0.5,
+    unsure: Annotated[
+        bool,
+        typer.Option(
+            "--unsure", help="With --autolabel: only frames with boxes near the confidence, or that come and go."
+        ),
+    ] = False,
+    second: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="With --autolabel: frames on which this model differs, too."),
+    ] = None,
     footage: Annotated[
         Path | None, typer.Option(help="With --autolabel: take the frames of this video or folder.")
     ] = None,
@@ -62,8 +76,8 @@ def collect(
 ) -> None:
     """Collect a data set: from many scenes of a game that tells its truth, or from the screen, labelled by a model.
 
-    The first is in COCO's form. The second is for correction: images/ and labels/ (VOC's XML or YOLO's text), which any
-    labelling tool opens and `train` takes.
+    The first is in COCO's form. The second is for correction, in a form that labelling tools import and export and
+    `train` takes.
     """
     _run(Arguments(**locals()))
 
@@ -102,21 +116,25 @@ def _autolabel(loaded: LoadedProfile, given: Arguments, model: str) -> None:
     from cli.output import announce
     from cli.tables import print_table
     from core.progress import counter
-    from evaluation.autolabel import FORMS, autolabel
+    from evaluation.autolabel import Wanted, autolabel
+    from evaluation.label_forms import FORMS
 
-    one_of("--form", given.form, FORMS)
+    one_of("--form", given.form, tuple(FORMS))
     if given.picture is not None:
         raise UserError("--sheet draws a data set of a game's own truth; look at this one in a labelling tool")
-    options = Options(footage=given.footage)
+    wanted = Wanted(given.form, given.frames, given.every_s, given.unsure, given.second)
     with progress() as tell:
         count = counter(tell, "frames", given.frames)
-        collection, result = autolabel(loaded, model, given.form, given.frames, given.every_s, options, given.to, count)
-    lines = [[name, str(boxes)] for name, boxes in collection.boxes.most_common()]
-    print_table(["class", "boxes"], lines, numbers=("boxes",))
+        collection, result = autolabel(loaded, model, wanted, Options(footage=given.footage), given.to, count)
+    for title, counts in (("class", collection.boxes), ("worth labelling for", collection.reasons)):
+        if counts:
+            what = "boxes" if title == "class" else "frames"
+            print_table([title, what], [[name, str(n)] for name, n in counts.most_common()], numbers=(what,))
+    certain = f", {collection.certain} left no doubt" if collection.certain else ""
     out.print(
         f"{collection.frames} of {collection.seen} frames ({result.ended}): {collection.too_soon} came within "
-        f"{given.every_s:g} s of another, {collection.alike} looked like the one before; correct the labels before "
-        "training",
+        f"{given.every_s:g} s of another, {collection.alike} looked like the one before{certain}; correct the labels "
+        "before training",
         soft_wrap=True,
     )
     announce("data set", given.to)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,8 +13,14 @@ from cli.console import out, progress
 from cli.options import Cfg, Json, Model, Names, Plugins, Size, Weights, input_size
 from core.errors import UserError
 
+if TYPE_CHECKING:
+    from agent.roles import Detector
+    from agent.types import Detections
+
 SHOWN = 20
 """Images that the table lists; the JSON has them all."""
+SHARED = ("engine", "precision", "confidence")
+"""Settings that the model of --against has, too."""
 
 
 def detect(
@@ -28,6 +36,12 @@ def detect(
     resize: Annotated[str | None, typer.Option(help="auto, letterbox or stretch.")] = None,
     drawn: Annotated[
         Path | None, typer.Option("--out", help="A folder for the images with their boxes drawn, PNG.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Show where another model finds other boxes, instead.")
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="With --against: draw the images that differ most to this PNG.")
     ] = None,
     plugin: Plugins = None,
     json_file: Json = None,
@@ -45,8 +59,13 @@ def detect(
     from core.provenance import provenance
     from evaluation.detect import detect_images, image_files
 
+    if sheet is not None and against is None:
+        raise UserError("--sheet draws where two models differ; name the other one (--against MODEL)")
+    if drawn is not None and against is not None:
+        raise UserError("--out draws what one model finds; for where two differ, give --sheet FILE.png")
     files = image_files(images)
     check_writable(json_file)
+    check_writable(sheet)
     given = {
         "model": model,
         "cfg": cfg and cfg.resolve(),
@@ -61,6 +80,10 @@ def detect(
     factory = discover(plugin or []).first("detector", lambda f: f.runs_models, "runs models")
     choice = choose(factory, "detect", **{key: value for key, value in given.items() if value is not None})
     detector = create(choice, outside_a_run(Path.cwd()))
+    if against is not None:
+        other = choose(factory, "--against", **{**choice.settings.model_dump(include=set(SHARED)), "model": against})
+        _differences(files, detector, create(other, outside_a_run(Path.cwd())), sheet, json_file)
+        return
     unreadable: list[str] = []
     with progress() as tell:
         count = counter(tell, "detecting", len(files))
@@ -84,3 +107,41 @@ def detect(
         announce("pictures", drawn)
     if unreadable:
         raise UserError("\n".join([*unreadable, "the other images are done"][: 1 if len(files) == 1 else None]))
+
+
+def _differences(
+    files: list[Path], detector: Detector, other: Detector, sheet: Path | None, json_file: Path | None
+) -> None:
+    from agent.roles import Described
+    from cli.output import save, save_json
+    from cli.tables import print_table
+    from core.progress import counter
+    from core.provenance import provenance
+    from evaluation import differences
+
+    with progress() as tell:
+        found = differences.compare(detector, other, files, counter(tell, "detecting", len(files)))
+    lines = [
+        [
+            difference.image.name,
+            *(
+                _named(part, names)
+                for part, names in zip(
+                    (difference.only_first, difference.only_second), (detector.names, other.names), strict=True
+                )
+            ),
+        ]
+        for difference in found[:SHOWN]
+    ]
+    print_table(["image", "only the first model", "only the second"], lines, prose=("image",))
+    out.print(f"they differ on {len(found)} of {len(files)} images", soft_wrap=True)
+    both = [each.describe() if isinstance(each, Described) else {} for each in (detector, other)]
+    rows = differences.as_rows(found, detector, other)
+    save_json(json_file, {"differences": rows, "against": both[1]}, provenance(**both[0]))
+    if sheet is not None and found:
+        save(sheet, differences.sheet(found, detector, other), "contact sheet")
+
+
+def _named(found: Detections, names: Sequence[str]) -> str:
+    counts = Counter(names[i] for i in found.class_id.tolist())
+    return ", ".join(f"{count} {name}" for name, count in counts.items())

@@ -1,6 +1,7 @@
-"""The three forms of annotations as they stand in their files: COCO's JSON, Pascal VOC's XML, YOLO's text.
+"""Three forms of annotations as they stand in their files: COCO's JSON, Pascal VOC's XML, YOLO's text.
 
-What they say is checked afterwards, in one place for all three: `evaluation.datasets`.
+Those of Label Studio and CVAT are in `evaluation.tool_exports`. What they all say is checked afterwards, in one place:
+`evaluation.datasets`.
 """
 
 from __future__ import annotations
@@ -70,13 +71,13 @@ class Notes:
         return [f"{kind}: {count}, the first {self._first[kind]}" for kind, count in self._counts.items()]
 
 
-def coco(path: Path, folder: Path, notes: Notes) -> list[Labelled]:
+def coco(path: Path, data: Any, folder: Path, notes: Notes) -> list[Labelled]:
     """Read COCO's instances.json.
 
+    :param data: what the file holds.
     :param folder: of the images.
     :raises UserError: it is none, or names an image that is missing.
     """
-    data = read_json(path, COCO)
     categories = {}
     for item in _items(data, "categories", path):
         where = f"{path}: category {shown(_get(item, 'id', path))}"
@@ -85,13 +86,13 @@ def coco(path: Path, folder: Path, notes: Notes) -> list[Labelled]:
     files: dict[Path, str] = {}
     for item in _items(data, "images", path):
         where = f"{path}: image {shown(_get(item, 'id', path))}"
-        key, file = _id(item, "id", where), _image_file(folder, _get(item, "file_name", where), where)
+        key, file = _id(item, "id", where), image_file(folder, _get(item, "file_name", where), where)
         if key in images:
             raise UserError(f"{where}: this id stands there twice; give each image its own")
         if file in files:
             raise UserError(f"{where}: {file.name} is also image {files[file]}; list it once")
         files[file] = shown(key)
-        images[key] = Labelled(file, path, stated=_stated(item.get("width"), item.get("height"), where))
+        images[key] = Labelled(file, path, stated=stated_size(item.get("width"), item.get("height"), where))
     for item in _items(data, "annotations", path):
         where = f"{path}: annotation {shown(item.get('id', 'without id'))}"
         image = images.get(_id(item, "image_id", where))
@@ -101,7 +102,7 @@ def coco(path: Path, folder: Path, notes: Notes) -> list[Labelled]:
         category = _id(item, "category_id", where)
         x, y, width, height = _coco_box(item, where)
         area = item.get("area")
-        size = None if area is None else _number(area, f"{where}: area")
+        size = None if area is None else finite(area, f"{where}: area")
         if min(width, height) < 0 or (size is not None and size < 0):
             raise UserError(f"{where}: its size is negative ({width:g}x{height:g}, area {size}); mend its label")
         label = categories.get(category, f"category {shown(category)}")
@@ -117,7 +118,7 @@ def category_names(path: Path) -> tuple[str, ...]:
     found = []
     for item in _items(read_json(path, COCO), "categories", path):
         where = f"{path}: category {shown(_get(item, 'id', path))}"
-        found.append((_number(_id(item, "id", where), where), class_name(_get(item, "name", where), where)))
+        found.append((finite(_id(item, "id", where), where), class_name(_get(item, "name", where), where)))
     return tuple(name for _, name in sorted(found))
 
 
@@ -149,8 +150,8 @@ def voc(path: Path, record: Labelled, notes: Notes) -> None:
 
     :raises UserError: it is none.
     """
-    root = voc_root(path)
-    record.stated = _stated(root.findtext("size/width"), root.findtext("size/height"), str(path))
+    root = xml_root(path)
+    record.stated = stated_size(root.findtext("size/width"), root.findtext("size/height"), str(path))
     for index, item in enumerate(root.iter("object"), 1):
         where = f"{path}: object {index}"
         name = class_name(" ".join((item.findtext("name") or "").split()), where)
@@ -163,7 +164,7 @@ def voc(path: Path, record: Labelled, notes: Notes) -> None:
         record.boxes.append(Box(name, corners, where, (item.findtext("difficult") or "").strip() == "1"))
 
 
-def voc_root(path: Path) -> ElementTree.Element:
+def xml_root(path: Path, what: str = "VOC's annotation XML") -> ElementTree.Element:
     """Return the root of an XML file in whatever encoding it declares.
 
     :raises UserError: it is not XML, or not in that encoding.
@@ -173,11 +174,11 @@ def voc_root(path: Path) -> ElementTree.Element:
         declared = re.match(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.-]+)["']""", data)
         if declared and not declared[1].lower().startswith((b"utf-8", b"utf8", b"utf-16")):
             return ElementTree.fromstring(data.decode(declared[1].decode()))
-        return ElementTree.fromstring(read_text(path, "VOC's annotation XML"))
+        return ElementTree.fromstring(read_text(path, what))
     except OSError as error:
-        raise UserError(f"{path}: VOC's annotation XML cannot be read: {error.strerror}") from error
+        raise UserError(f"{path}: {what} cannot be read: {error.strerror}") from error
     except (ElementTree.ParseError, LookupError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: this is not VOC's annotation XML ({shown(first_line(error))})") from error
+        raise UserError(f"{path}: this is not {what} ({shown(first_line(error))})") from error
 
 
 def yolo(path: Path, record: Labelled, notes: Notes) -> None:
@@ -205,13 +206,13 @@ def yolo(path: Path, record: Labelled, notes: Notes) -> None:
             corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
         elif len(values) >= 6 and len(values) % 2 == 0:
             notes.add("polygons, taken as the boxes around them", where)
-            corners = _around(values)
+            corners = around(values)
         else:
             raise UserError(f'{where}: a line is a class and four numbers, not "{shown(line, 60)}"')
         record.boxes.append(Box(int(label), corners, where))
 
 
-def _around(values: Sequence[float]) -> tuple[float, float, float, float]:
+def around(values: Sequence[float]) -> tuple[float, float, float, float]:
     """Return the corners around a polygon of x, y, x, y, ..."""
     return min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])
 
@@ -239,7 +240,11 @@ def _id(item: dict[str, Any], key: str, where: str) -> int | str:
     return value
 
 
-def _number(value: Any, where: str) -> float:
+def finite(value: Any, where: str) -> float:
+    """Return a number as `core.text.number` does.
+
+    :raises UserError: it is none; the sentence begins with `where`.
+    """
     try:
         return number(value)
     except ValueError as error:
@@ -249,12 +254,12 @@ def _number(value: Any, where: str) -> float:
 def _coco_box(item: dict[str, Any], where: str) -> tuple[float, float, float, float]:
     box, outline = item.get("bbox"), item.get("segmentation")
     if not box and isinstance(outline, list) and outline and all(isinstance(part, list) and part for part in outline):
-        points = [_number(value, f"{where}: segmentation") for part in outline for value in part]
-        x1, y1, x2, y2 = _around(points)
+        points = [finite(value, f"{where}: segmentation") for part in outline for value in part]
+        x1, y1, x2, y2 = around(points)
         return x1, y1, x2 - x1, y2 - y1
     if not isinstance(box, list) or len(box) != 4:
         raise UserError(f"{where}: bbox is {shown(box)}; it is [x, y, width, height]")
-    x, y, width, height = (_number(value, f"{where}: bbox") for value in box)
+    x, y, width, height = (finite(value, f"{where}: bbox") for value in box)
     return x, y, width, height
 
 
@@ -262,18 +267,18 @@ def _voc_number(item: ElementTree.Element, key: str, where: str) -> float:
     text = item.findtext(key)
     if text is None or not text.strip():
         raise UserError(f"{where}: {key} is missing; label it again")
-    return _number(text, f"{where}: {key}")
+    return finite(text, f"{where}: {key}")
 
 
-def _stated(width: Any, height: Any, where: str) -> tuple[int, int] | None:
+def stated_size(width: Any, height: Any, where: str) -> tuple[int, int] | None:
     """Return the size that annotations state; 0, which some programs write, states none."""
     if width is None or height is None:
         return None
-    sides = int(_number(width, f"{where}: width")), int(_number(height, f"{where}: height"))
+    sides = int(finite(width, f"{where}: width")), int(finite(height, f"{where}: height"))
     return sides if min(sides) > 0 else None
 
 
-def _image_file(folder: Path, name: Any, where: str) -> Path:
+def image_file(folder: Path, name: Any, where: str) -> Path:
     """Return the file that an image's name means, also where the name has folders in front that are not there."""
     if not isinstance(name, str) or not name:
         raise UserError(f"{where}: file_name is {shown(name)}; it is the name of a file")

@@ -1,4 +1,4 @@
-"""Annotated images, checked once for every reader: COCO's JSON, Pascal VOC's XML, YOLO's text, all as one record.
+"""Annotated images, checked once for every reader: COCO, VOC, YOLO, Label Studio and CVAT, all as one record.
 
 Refused, by a sentence that names the place: boxes outside their picture, negative sizes, a stated size that is not the
 picture's, a picture that is damaged. Put right or left out, and said in a summary: swapped corners, boxes without area,
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from core.errors import UserError
 from core.images import read_image
-from core.text import shown
-from evaluation.annotations import Box, Labelled, Notes, coco, folder
+from core.text import read_json, shown
+from evaluation.annotations import COCO, Box, Labelled, Notes, coco, folder
+from evaluation.tool_exports import cvat, is_label_studio, label_studio
 
 ALIASES = {
     "aeroplane": "airplane", "diningtable": "dining table", "motorbike": "motorcycle", "pottedplant": "potted plant",
@@ -46,7 +47,8 @@ class Annotated:
 def read(annotations: Path, images: Path, names: Sequence[str]) -> list[Annotated]:
     """Read annotations; what was put right or left out is logged.
 
-    :param annotations: COCO's JSON file; or a folder of VOC's .xml or YOLO's .txt, one an image, named alike.
+    :param annotations: COCO's or Label Studio's JSON, or CVAT's XML; or a folder of VOC's .xml or YOLO's .txt, one an
+        image, named alike.
     :param images: the folder of the images.
     :param names: the model's classes, in order.
     :raises UserError: something cannot be read or is nonsense, an image is missing, or no class is one of the model's.
@@ -72,7 +74,10 @@ def read(annotations: Path, images: Path, names: Sequence[str]) -> list[Annotate
 
 def _labelled(annotations: Path, images: Path, notes: Notes) -> list[Labelled]:
     if annotations.is_file():
-        return coco(annotations, images, notes)
+        if annotations.suffix.casefold() == ".xml":
+            return cvat(annotations, images, notes)
+        data = read_json(annotations, COCO)
+        return (label_studio if is_label_studio(data) else coco)(annotations, data, images, notes)
     if not annotations.is_dir():
         raise UserError(f"{annotations}: there is no such file or folder of annotations")
     for suffix in (".xml", ".txt"):

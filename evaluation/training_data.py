@@ -11,9 +11,18 @@ from core.text import class_name, class_names
 from engine.boxes import Rows
 from engine.models import read_names
 from evaluation.accuracy import coco
-from evaluation.annotations import category_names, voc_root
+from evaluation.annotations import category_names, xml_root
 from evaluation.datasets import Annotated, read
+from evaluation.label_forms import CVAT, LABEL_STUDIO
+from evaluation.tool_exports import class_names_of
 
+SOURCES = {
+    "instances.json": "COCO",
+    CVAT: "CVAT",
+    LABEL_STUDIO: "Label Studio",
+    "labels": "VOC's .xml or YOLO's .txt",
+}
+"""What the labels of a data set are called, the first that is there."""
 VALIDATION_INTERVAL = 10
 """Without a validation set of its own, every tenth picture of the data is for validation."""
 
@@ -23,7 +32,7 @@ def cases(
 ) -> tuple[list[Annotated], list[Annotated], tuple[str, ...]]:
     """Return what to train on, what to score on, and the class names.
 
-    :param data: a folder with `images/`, and `instances.json` (COCO) or `labels/` with VOC's .xml or YOLO's .txt.
+    :param data: a folder with `images/`, and one of `SOURCES`.
     :param wanted: only these classes; the others' boxes are left out.
     :raises UserError: it is no data set, or has no such class.
     """
@@ -44,12 +53,10 @@ def cases(
 
 
 def _labels(data: Path) -> Path:
-    found = next((data / name for name in ("instances.json", "labels") if (data / name).exists()), None)
+    found = next((data / name for name in SOURCES if (data / name).exists()), None)
     if found is None or not (data / "images").is_dir():
-        raise UserError(
-            f"{data}: this is no data set: it needs images/, and instances.json (COCO) or labels/ (VOC's .xml or "
-            "YOLO's .txt)"
-        )
+        listed = ", ".join(f"{name} ({what})" for name, what in SOURCES.items())
+        raise UserError(f"{data}: this is no data set: it needs images/, and one of {listed}")
     return found
 
 
@@ -61,11 +68,13 @@ def _names(data: Path) -> tuple[str, ...]:
     labels = _labels(data)
     if (data / "names.txt").is_file():
         return read_names(data / "names.txt")
-    if labels.is_file():
+    if labels.name == "instances.json":
         return class_names(category_names(labels), str(labels))
+    if labels.is_file():
+        return class_names(class_names_of(labels), str(labels))
     found = set()
     for file in sorted(labels.rglob("*.xml")):
-        for item in voc_root(file).iter("object"):
+        for item in xml_root(file).iter("object"):
             found.add(class_name(" ".join((item.findtext("name") or "").split()), str(file)))
     if not found:
         raise UserError(f"{labels}: YOLO's .txt files do not say what their classes are called; name the classes")

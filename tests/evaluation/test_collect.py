@@ -86,7 +86,10 @@ def test_bad_input(agent, tmp_path: Path) -> None:
         (("--profile", str(ROOT / "profiles" / "desktop.yaml"), "--out", "x"), "does not know what its frames show"),
         (("--profile", "desktop.yaml", "--out", "there", "--autolabel", "doom-yolov4-tiny"), "this exists already"),
         (("--profile", "desktop.yaml", "--out", "x", "--autolabel", "nothing"), "there is no bundle models/nothing"),
-        (("--profile", "desktop.yaml", "--out", "x", "--autolabel", "m", "--form", "coco"), "choose one of: voc, yolo"),
+        (
+            ("--profile", "desktop.yaml", "--out", "x", "--autolabel", "m", "--form", "png"),
+            "choose one of: voc, yolo, coco, label-studio, cvat",
+        ),
     ):
         done = agent("collect", *arguments)
         assert done.returncode == 2
