@@ -29,7 +29,7 @@ from agent.types import Frame
 from benchmarks.screen import Screen
 from engine.darknet import Network, read_cfg, read_weights
 from engine.keras_network import build
-from engine.models import find
+from engine.models import ModelFiles, find
 from evaluation.window import own_display
 from plugins.capture.mss import Settings as MssSettings
 from plugins.capture.mss import mss_capture
@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     files = find(options.model)
+    assert isinstance(files, ModelFiles)
     network = read_cfg(files.cfg, (options.size, options.size))
     model = build(network, read_weights(files.weights, network))
     folder = Path.cwd()

@@ -20,12 +20,13 @@ with contextlib.suppress(ImportError):
 import numpy as np
 import onnxruntime
 
-from engine.boxes import Decoder
+from core.geometry import STRETCH
 from engine.cuda import Buffer, checked, runtime
 from engine.darknet import random_weights, read_cfg
 from engine.engine import GraphStages, Model
 from engine.graphs import graph, with_stages
 from engine.onnx_preprocess import Preprocess
+from engine.pipeline import decoder as decoder_of
 from engine.runtimes.onnx import RUNTIME, OnnxEngine, provider_options
 
 RUNS = 300
@@ -64,7 +65,7 @@ def measure(model: Model, precision: Any) -> dict[str, Any]:
         "preprocess": GraphStages(Preprocess(network.height, network.width), False),
         "host": GraphStages(),
     }
-    decoder = Decoder(network, 0.25, 0.45)
+    decoder = decoder_of(network, 0.25, 0.45)
     for name, wanted in ends.items():
         engine: Any = RUNTIME.load(model, precision, wanted, "cuda")
         stages[name] = _whole(engine, decoder, pixels)
@@ -86,10 +87,10 @@ def measure(model: Model, precision: Any) -> dict[str, Any]:
     }
 
 
-def _whole(engine: OnnxEngine, decoder: Decoder, pixels: Any) -> Any:
+def _whole(engine: OnnxEngine, decoder: Any, pixels: Any) -> Any:
     from engine.preprocess import Preprocessor
 
-    preprocessor = Preprocessor(engine.input, engine.layout, "stretch")
+    preprocessor = Preprocessor(engine.input, engine.layout, STRETCH)
 
     def run() -> None:
         preprocessor.run(pixels)

@@ -20,6 +20,7 @@ from conversion.convert import Int8, Material
 from conversion.pictures import find
 from conversion.quantization import SCHEMES
 from conversion.tuning import executor
+from core.geometry import STRETCH
 from engine.coco import COCO_NAMES
 from engine.darknet import read_cfg, read_weights
 from engine.onnx_graph import to_onnx
@@ -49,14 +50,14 @@ def main() -> None:
                 model = to_onnx(network, read_weights(args.data / "weights" / f"{name}.weights", network))
                 for source, path in sources.items():
                     pictures = find(path)
-                    counted = calibrate(model, pictures, "stretch", allow_unfit=True)
-                    material = Material(model, counted, pictures, "stretch")
+                    counted = calibrate(model, pictures, STRETCH, allow_unfit=True)
+                    material = Material(model, counted, pictures, STRETCH)
                     for method in METHODS:
                         row: dict[str, Any] = {"model": name, "size": size, "calibrated_on": source, "method": method}
                         plain = Int8(method, rounding=False, heads=False)
                         for form in SCHEMES:
                             engine = executor(material.quantized(form, plain), form)
-                            row[form] = round(score(engine, network, "stretch", truth), 2)
+                            row[form] = round(score(engine, network, STRETCH, truth), 2)
                         rows.append(row)
                         print(json.dumps(row), flush=True)
                         if args.out:

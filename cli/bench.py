@@ -90,7 +90,7 @@ def bench(
     save_json(json_file, result.to_dict(), block)
     save(markdown_file, benching.markdown(result.rows), "table")
     if picture is not None and result.rows:
-        save(picture, benching.draw(result.rows, files.folder or files.cfg), "picture")
+        save(picture, benching.draw(result.rows, identity(files)["name"]), "picture")
 
 
 def _accuracy(truth: list[Any], classes: tuple[str, ...]) -> Any:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.console import out, progress
+from cli.console import err, out, progress
 from cli.options import Annotations, Images, Json, Names, input_size, one_of
 from core.errors import UserError
 
 if TYPE_CHECKING:
     from conversion.convert import Request
     from core.progress import Progress
-    from engine.models import ModelFiles
+    from engine.models import Files, OnnxFiles
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,9 @@ class Arguments:
     cfg: Path | None
     weights: str | None
     keras: Path | None
+    onnx: Path | None
+    layout: str | None
+    preprocess: str | None
     model: str | None
     names: Path | None
     size: str | None
@@ -58,6 +61,15 @@ def convert(
         typer.Option(
             help="Or a .keras file or SavedModel of your own training (with --cfg if it has none; extra tensorflow)."
         ),
+    ] = None,
+    onnx: Annotated[
+        Path | None, typer.Option(help="Or an ONNX detector: YOLOv5 to 12 and 26, YOLOX, RT-DETR, D-FINE, RF-DETR ...")
+    ] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="With --onnx: how its outputs are read, where that is not recognised.")
+    ] = None,
+    preprocess: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="With --onnx: its input, as bgr,0-255,top-left,pad=114.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Or a bundle, by its name in models/ or its folder.")] = None,
     names: Names = None,
@@ -159,22 +171,26 @@ def _check(given: Arguments) -> None:
         raise UserError("--workspace-gb belongs to --target tensorrt or tensorrt-rtx")
 
 
-def _source(given: Arguments, scratch: Path) -> tuple[ModelFiles, Path]:
-    """Return the Darknet files to convert and the bundle's folder."""
+def _source(given: Arguments, scratch: Path) -> tuple[Files, Path]:
+    """Return the files to convert and the bundle's folder."""
     from dataclasses import replace
 
     from conversion.convert import random_weights_file
-    from engine.models import ModelFiles, find, read_names
+    from engine.models import ModelFiles, OnnxFiles, find, read_names
 
     names = read_names(given.names) if given.names else None
     size = input_size(given.size)
-    sources = [option for option in (given.weights, given.keras, given.model) if option is not None]
+    sources = [option for option in (given.weights, given.keras, given.onnx, given.model) if option is not None]
     if len(sources) != 1 or (given.weights is not None and given.cfg is None):
-        raise UserError("give one of: --cfg with --weights; --keras; --model")
+        raise UserError("give one of: --cfg with --weights; --keras; --onnx; --model")
+    if given.onnx is None and (given.layout or given.preprocess):
+        raise UserError("--layout and --preprocess belong to --onnx")
     if given.model is not None:
         if given.cfg is not None:
             raise UserError("--model has its own cfg; leave --cfg away")
         files = find(given.model)
+        if isinstance(files, OnnxFiles) and files.folder is None:
+            raise UserError(f"{given.model}: this is an ONNX file and no bundle; give it as --onnx")
         if names is not None:
             files = replace(files, names=names)
         bundle = given.to or files.folder
@@ -183,6 +199,8 @@ def _source(given: Arguments, scratch: Path) -> tuple[ModelFiles, Path]:
         return replace(files, size=size or files.size), bundle
     if given.to is None:
         raise UserError("give --out, the bundle's folder, such as models/NAME")
+    if given.onnx is not None:
+        return _onnx(given, OnnxFiles(given.onnx, names, size, None, {}, given.layout, given.preprocess), scratch)
     if given.keras is not None:
         from conversion.keras_files import to_darknet
 
@@ -196,6 +214,26 @@ def _source(given: Arguments, scratch: Path) -> tuple[ModelFiles, Path]:
     return ModelFiles(given.cfg, weights, names, size), given.to
 
 
+def _onnx(given: Arguments, files: OnnxFiles, scratch: Path) -> tuple[OnnxFiles, Path]:
+    """Return an ONNX detector as it was recognised, in one file, and say what was recognised."""
+    from dataclasses import replace
+
+    from engine.models import find
+    from engine.onnx_file import in_one_file
+
+    assert given.to is not None
+    find(str(files.onnx))  # says what to do with a file of another kind
+    network = files.network()
+    err.print(f"{files.onnx}: input {network.width}x{network.height}, {network.classes} classes", soft_wrap=True)
+    for sentence in network.how:
+        err.print(f"  {sentence}", soft_wrap=True, markup=False)
+    whole = in_one_file(files.onnx, scratch)
+    size = (network.width, network.height)
+    return replace(
+        files, onnx=whole, names=network.names, size=size, layout=network.family.name, preprocess=network.spec
+    ), given.to
+
+
 def _tuned(request: Request, given: Arguments, tell: Progress, tried: list[Any], told: list[str]) -> Request:
     """Return the request with a search for the best INT8; annotations are a second opinion, or else FP32's own boxes.
 
@@ -204,7 +242,6 @@ def _tuned(request: Request, given: Arguments, tell: Progress, tried: list[Any],
     from dataclasses import replace
 
     from conversion.tuning import Tuning, executor, pictures_needed
-    from engine.darknet import read_cfg
     from engine.models import names_of
     from evaluation.accuracy import predictions
     from evaluation.agreement import as_truth, detecting
@@ -213,17 +250,17 @@ def _tuned(request: Request, given: Arguments, tell: Progress, tried: list[Any],
 
     if (given.images is None) != (given.annotations is None):
         raise UserError("--tune wants --images and --annotations, or neither (then it goes by the agreement with FP32)")
-    network = read_cfg(request.files.cfg, request.files.size)
+    network = request.files.network()
     annotated = None
     if given.images is not None and given.annotations is not None:
         annotated = read(given.annotations, given.images, names_of(request.files, network))
 
     def search(material: Any, scheme: Any) -> Any:
         reference = executor(material.model, "asymmetric")
-        truth = annotated or as_truth(reference, network, material.resize, material.pictures)
+        truth = annotated or as_truth(reference, network, material.fit, material.pictures)
 
         def matches(engine: Any) -> Any:
-            detect = detecting(engine, network, material.resize)
+            detect = detecting(engine, network, material.fit)
             return match(predictions(detect, truth, lambda: None), truth)
 
         tell(f"accuracy of FP32 ({scheme})", 0, 0)

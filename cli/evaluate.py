@@ -59,8 +59,9 @@ def evaluate(
         ["AP50, COCO's (pycocotools)", f"{result.ap50:.2f}", _span(found["ap50"])],
         ["AP, COCO's (IoU 0.50 to 0.95)", f"{result.ap:.2f}", _span(found["ap"])],
         ["AP50, Darknet's own count", f"{result.darknet_ap50:.2f}", ""],
-        ["AP50, an old tutorial's protocol", f"{result.seed_protocol_ap50:.2f}", ""],
     ]
+    if result.seed_protocol_ap50 is not None:
+        lines.append(["AP50, an old tutorial's protocol", f"{result.seed_protocol_ap50:.2f}", ""])
     for name, what in (("ap50_difference", "AP50"), ("ap_difference", "AP")):
         if name in found:
             lines.append([f"{what}, difference to {against}", f"{found[name].value:+.2f}", _span(found[name], "+")])

@@ -11,7 +11,7 @@ from core.errors import UserError
 
 if TYPE_CHECKING:
     from agent.profile import LoadedProfile
-    from engine.models import ModelFiles
+    from engine.models import Files
 
 LONGEST_SIDE = 4096
 """Of a network's input, pixels."""
@@ -27,7 +27,9 @@ Overrides = Annotated[
     ),
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the same as JSON to this file.")]
-Model = Annotated[str | None, typer.Option("--model", help="A bundle: its name in models/ or its folder.")]
+Model = Annotated[
+    str | None, typer.Option("--model", help="A bundle: its name in models/ or its folder; or an ONNX file.")
+]
 Cfg = Annotated[Path | None, typer.Option("--cfg", help="Or a Darknet cfg ...")]
 Weights = Annotated[Path | None, typer.Option("--weights", help="... and its weights.")]
 Names = Annotated[Path | None, typer.Option("--names", help="The class names, one a line; COCO's by default.")]
@@ -84,7 +86,7 @@ def listed(text: str | None) -> list[str]:
     return [part.strip() for part in text.split(",")] if text else []
 
 
-def model_files(model: str | None, cfg: Path | None, weights: Path | None, names: Path | None) -> ModelFiles:
+def model_files(model: str | None, cfg: Path | None, weights: Path | None, names: Path | None) -> Files:
     """Return the files of the model that the options name.
 
     :raises UserError: they name none, or two.

@@ -1,4 +1,4 @@
-"""Making a bundle: models/NAME with the Darknet files, the class names, what conversion adds, and their hashes.
+"""Making a bundle: models/NAME with the model's own files, the class names, what conversion adds, and their hashes.
 
 A bundle is made in a folder beside it, `.NAME.part`, and takes its place when it is complete. What an interrupted
 conversion has finished is there for the next one.
@@ -21,10 +21,9 @@ import yaml
 from core.errors import UserError
 from core.files import sha256, write_atomically
 from core.text import read_yaml
-from engine.darknet import Network, read_cfg, read_weights
-from engine.models import ModelFiles, names_of
-
-BASE = ("network.cfg", "network.weights")
+from engine.darknet import Network, read_weights
+from engine.models import Files, ModelFiles, check
+from engine.onnx_network import OnnxNetwork
 
 
 def check_out(out: Path) -> None:
@@ -36,8 +35,8 @@ def check_out(out: Path) -> None:
         raise UserError(f"{out}: this exists and is no bundle; choose another folder")
 
 
-def make_bundle(files: ModelFiles, out: Path, source: str = "") -> Path:
-    """Copy Darknet files into a bundle, after checking that they belong together.
+def make_bundle(files: Files, out: Path, source: str = "") -> Path:
+    """Copy a model's files into a bundle, after checking that they belong together.
 
     :param out: the bundle's folder; one that is there already is replaced when the new one is complete.
     :param source: where the files came from, for the bundle's manifest.
@@ -50,29 +49,31 @@ def make_bundle(files: ModelFiles, out: Path, source: str = "") -> Path:
 class BundleBuilder:
     """A bundle in the making.
 
-    Files of the bundle at `out`, or of an interrupted conversion, are taken over where they were made of the same cfg,
-    weights and size. One conversion works on a bundle at a time; leaving the `with` lets the next one in.
+    Files of the bundle at `out`, or of an interrupted conversion, are taken over where they were made of the same
+    files and size. One conversion works on a bundle at a time; leaving the `with` lets the next one in.
 
     :raises UserError: the files do not belong together, nothing can be written beside `out`, or another conversion is
         at work on it.
     """
 
-    def __init__(self, files: ModelFiles, out: Path, source: str = "") -> None:
-        self.network: Network = read_cfg(files.cfg, files.size)
-        names = names_of(files, self.network)
-        read_weights(files.weights, self.network)
+    def __init__(self, files: Files, out: Path, source: str = "") -> None:
+        self.network, names = check(files)
+        if isinstance(self.network, Network) and isinstance(files, ModelFiles):
+            read_weights(files.weights, self.network)
         check_out(out)
         self.out = out = out.resolve()  # through a link, to the folder that is to be replaced
         if Path.cwd().is_relative_to(out):
             raise UserError(f"{out}: the bundle is replaced as a whole; start from outside of its folder")
         self._lock = _lock(out)
         self.folder = out.parent / f".{out.name}.part"
-        base = {name: sha256(path) for name, path in zip(BASE, (files.cfg, files.weights), strict=True)}
+        base = {name: sha256(path) for name, path in files.base.items()}
+        self.base = tuple(base)
+        """The names of the files that all else is made from."""
         self._manifest: dict[str, Any] = {
             "names": list(names),
             "size": [self.network.width, self.network.height],
-            "anchors": [[list(anchor) for anchor in head.anchors] for head in self.network.heads],
-            "source": source or f"{files.cfg.name} and {files.weights.name}",
+            **_about(self.network),
+            "source": source or " and ".join(path.name for path in files.base.values()),
             "sha256": dict(base),
             "steps": {},
         }
@@ -88,7 +89,7 @@ class BundleBuilder:
     def __exit__(self, *exception: object) -> None:
         self._lock.release()
 
-    def _start(self, files: ModelFiles, named: bool) -> None:
+    def _start(self, files: Files, named: bool) -> None:
         out = self.out
         with self._writing():
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +98,7 @@ class BundleBuilder:
                     shutil.rmtree(self.folder)
                 self.folder.mkdir()
                 self._take_over(out, named, move=False)
-            for name, path in zip(BASE, (files.cfg, files.weights), strict=True):
+            for name, path in files.base.items():
                 if not (self.folder / name).is_file():
                     shutil.copyfile(path, self.folder / name)
             self._write_manifest()
@@ -188,7 +189,8 @@ class BundleBuilder:
             manifest = read_yaml(folder / "model.yaml", "the bundle's manifest")
             hashes, steps = dict(manifest["sha256"]), dict(manifest.get("steps") or {})
             same = manifest["size"] == self._manifest["size"] and manifest["names"] == self._manifest["names"]
-            same = same and all(hashes[name] == self._manifest["sha256"][name] for name in BASE)
+            same = same and all(hashes[name] == self._manifest["sha256"][name] for name in self.base)
+            same = same and all(manifest.get(key) == self._manifest.get(key) for key in ("layout", "preprocess"))
         except (UserError, AttributeError, KeyError, TypeError, ValueError):
             return False
         if not same:
@@ -224,6 +226,14 @@ class BundleBuilder:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"{self.out}: the bundle cannot be written: {error.strerror or error}") from error
+
+
+def _about(network: Network | OnnxNetwork) -> dict[str, Any]:
+    """Return what a manifest says of a network, beside its names and size."""
+    if isinstance(network, Network):
+        return {"anchors": [[list(anchor) for anchor in head.anchors] for head in network.heads]}
+    # As JSON has it: tuples would not be the lists that are read back.
+    return {"layout": network.family.name, "preprocess": network.spec.model_dump(mode="json")}
 
 
 def _lock(out: Path) -> filelock.FileLock:

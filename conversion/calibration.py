@@ -29,7 +29,7 @@ from conversion.quantization import (
 )
 from conversion.thresholds import METHODS, Method, choose
 from core.errors import UserError
-from core.geometry import Resize
+from core.geometry import Fit
 from core.progress import Progress, silent
 from engine.onnx_graph import IMAGE
 from engine.preprocess import Preprocessor
@@ -72,7 +72,7 @@ class Calibration:
 
 
 def calibrate(
-    model: onnx.ModelProto, pictures: Pictures, resize: Resize, progress: Progress = silent, allow_unfit: bool = False
+    model: onnx.ModelProto, pictures: Pictures, fit: Fit, progress: Progress = silent, allow_unfit: bool = False
 ) -> Calibration:
     """Run the float network on pictures and count its activations.
 
@@ -83,7 +83,7 @@ def calibrate(
     observed = [tensor for group in found for tensor in group.observed if tensor != IMAGE]
     result = Calibration(found, {tensor: Histogram() for tensor in observed})
     digest = hashlib.sha256()
-    for pixels, values in activations(model, observed, _fit(pictures, result, allow_unfit), resize):
+    for pixels, values in activations(model, observed, _fit(pictures, result, allow_unfit), fit):
         digest.update(pixels.tobytes())
         for tensor, value in values.items():
             result.histograms[tensor].add(value)
@@ -109,7 +109,7 @@ def _fit(pictures: Pictures, result: Calibration, allow_unfit: bool) -> Iterator
 
 
 def activations(
-    model: onnx.ModelProto, tensors: list[str], pictures: Iterator[NDArray[np.uint8]], resize: Resize
+    model: onnx.ModelProto, tensors: list[str], pictures: Iterator[NDArray[np.uint8]], fit: Fit
 ) -> Iterator[tuple[NDArray[np.uint8], dict[str, NDArray[np.float32]]]]:
     """Yield each picture and what the float network's tensors are for it, (channels, height, width)."""
     given = [tensor for tensor in tensors if tensor != IMAGE]
@@ -119,7 +119,7 @@ def activations(
         del tapped.graph.output[:]
     tapped.graph.output.extend(helper.make_tensor_value_info(tensor, TensorProto.FLOAT, None) for tensor in given)
     engine = OpenVinoEngine(tapped.SerializeToString())
-    preprocessor = Preprocessor(engine.input, engine.layout, resize)
+    preprocessor = Preprocessor(engine.input, engine.layout, fit)
     for picture in pictures:
         preprocessor.run(picture)
         outputs = engine.infer()

@@ -1,4 +1,4 @@
-"""Conversion, step by step: Darknet -> ONNX -> calibrated INT8 -> TensorRT, or Darknet -> Keras -> a SavedModel."""
+"""Conversion, step by step: Darknet or an ONNX detector -> calibrated INT8 -> TensorRT; Darknet -> a SavedModel."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from conversion.quantization import (
     SEVEN_BITS,
     QuantizedWeights,
     Scheme,
+    depthwise_convolutions,
     head_convolutions,
     quantize,
 )
@@ -29,15 +30,17 @@ from conversion.tensorrt_build import build
 from conversion.thresholds import Method
 from core.errors import UserError
 from core.files import sha256
-from core.geometry import Resize
+from core.geometry import Fit
 from core.precision import Precision
 from core.progress import Progress, silent
-from engine.darknet import random_weights, read_cfg, read_weights, write_weights
+from engine.darknet import Network, random_weights, read_cfg, read_weights, write_weights
 from engine.engine import check_engine
-from engine.graphs import read_onnx
-from engine.models import GRAPH_FILES, ModelFiles
+from engine.models import GRAPH_FILES, SOURCE, Files, ModelFiles
+from engine.onnx_canonical import canonical
+from engine.onnx_file import read_onnx
 from engine.onnx_fp16 import to_fp16
 from engine.onnx_graph import to_onnx
+from engine.onnx_network import read_source
 from engine.onnx_postprocess import with_postprocess
 from engine.onnx_preprocess import Preprocess, with_preprocess
 from engine.tensorrt_engine import engine_name
@@ -59,7 +62,7 @@ class Int8:
 
     `rounding` chooses weights by the error at the convolution's output, see `conversion.rounding`; `heads` leaves the
     convolutions that give boxes and scores in float, which cost 1 to 2 % of the work; `keep` are others that stay in
-    float.
+    float. Depthwise convolutions always do.
     """
 
     method: Method = "mse"
@@ -79,7 +82,7 @@ class Material:
     model: onnx.ModelProto
     calibration: Calibration
     pictures: Pictures
-    resize: Resize
+    fit: Fit
     progress: Progress = silent
     _weights: dict[int, dict[str, QuantizedWeights]] = field(default_factory=dict)
 
@@ -89,7 +92,7 @@ class Material:
         :param levels: the largest code of a weight.
         """
         ranges = self.calibration.ranges(how.method, scheme)
-        keep = {*how.keep, *(head_convolutions(self.model) if how.heads else ())}
+        keep = {*how.keep, *depthwise_convolutions(self.model), *(head_convolutions(self.model) if how.heads else ())}
         return quantize(self.model, ranges, scheme, keep, self._rounded(levels) if how.rounding else None, levels)
 
     def recounted(self, pictures: Pictures) -> Material:
@@ -97,13 +100,13 @@ class Material:
 
         :raises UserError: one cannot be read.
         """
-        counted = calibrate(self.model, pictures, self.resize, self.progress, allow_unfit=True)
-        return Material(self.model, counted, pictures, self.resize, self.progress)
+        counted = calibrate(self.model, pictures, self.fit, self.progress, allow_unfit=True)
+        return Material(self.model, counted, pictures, self.fit, self.progress)
 
     def _rounded(self, levels: int) -> dict[str, QuantizedWeights]:
         if not self._weights:
             both = (EIGHT_BITS, SEVEN_BITS)
-            self._weights = rounded(self.model, self.pictures, self.resize, both, self.progress)
+            self._weights = rounded(self.model, self.pictures, self.fit, both, self.progress)
         return self._weights[levels]
 
 
@@ -117,7 +120,7 @@ class Request:
     :param tune: looks for the best INT8; None takes `int8` as it is.
     """
 
-    files: ModelFiles
+    files: Files
     out: Path
     precision: Precision = "fp32"
     target: Target | None = None
@@ -164,6 +167,8 @@ def check(request: Request) -> None:
     target = request.target
     if target == "savedmodel" and request.precision != "fp32":
         raise UserError("a SavedModel is fp32; for other precisions choose another target")
+    if target == "savedmodel" and not isinstance(request.files, ModelFiles):
+        raise UserError("a SavedModel is made of Darknet networks alone; choose another target")
     if target in ("tensorrt", "tensorrt-rtx", "savedmodel"):
         check_engine("tensorflow" if target == "savedmodel" else target, request.precision)
     if request.tune is not None and request.calibrate is None:
@@ -177,22 +182,26 @@ def check(request: Request) -> None:
 
 
 def _single(builder: BundleBuilder, request: Request, progress: Progress) -> onnx.ModelProto:
-    """Return the float32 graph, written from the Darknet network where it is not there yet."""
+    """Return the float32 graph, written from the network's own files where it is not there yet."""
     batch: int | str = "batch" if request.max_batch > 1 else 1
-    made_from = builder.digest(
-        GRAPH_VERSION, [builder.hash_of(name) for name in ("network.cfg", "network.weights")], batch
-    )
+    if not isinstance(builder.network, Network) and batch != 1:
+        raise UserError(f"{builder.out}: max_batch is for Darknet networks; this one takes one picture at a time")
+    base = [builder.hash_of(name) for name in builder.base]
+    made_from = builder.digest(GRAPH_VERSION, base, batch)
     name = GRAPH_FILES["fp32"]
     if batch == 1 and builder.has(name):  # a dynamic one serves as well
-        dynamic = builder.digest(
-            GRAPH_VERSION, [builder.hash_of(n) for n in ("network.cfg", "network.weights")], "batch"
-        )
+        dynamic = builder.digest(GRAPH_VERSION, base, "batch")
         made_from = dynamic if builder.has(name, dynamic) else made_from
 
     def make() -> bytes:
+        network = builder.network
+        if not isinstance(network, Network):
+            source = read_source(builder.folder / SOURCE)
+            made = canonical(source, network.width, network.height, network.spec, network.layout.outputs)
+            return made.SerializeToString()
         progress("Darknet to ONNX", 0, 0)
-        weights = read_weights(builder.folder / "network.weights", builder.network)
-        return to_onnx(builder.network, weights, batch).SerializeToString()
+        weights = read_weights(builder.folder / "network.weights", network)
+        return to_onnx(network, weights, batch).SerializeToString()
 
     return read_onnx(builder.step(name, made_from, make))
 
@@ -208,20 +217,20 @@ def _check_int8(builder: BundleBuilder) -> None:
 
 
 def _int8(builder: BundleBuilder, request: Request, source: Path, single: onnx.ModelProto, progress: Progress) -> None:
-    resize: Resize = "letterbox" if builder.network.letter_box else "stretch"
+    fit = builder.network.fit
     pictures = find(source, request.limit)
     made_from = builder.digest(
-        GRAPH_VERSION, builder.hash_of(GRAPH_FILES["fp32"]), _identity(pictures), resize, request.allow_unfit
+        GRAPH_VERSION, builder.hash_of(GRAPH_FILES["fp32"]), _identity(pictures), fit, request.allow_unfit
     )
     if request.tune is None and all(
         builder.has(name, _int8_digest(builder, made_from, request.int8, scheme))
         for scheme, name in SCHEME_FILES.items()
     ):
         return
-    counted = calibrate(single, pictures, resize, progress, request.allow_unfit)
-    made = {**source_of(pictures), "fp32_sha256": builder.hash_of(GRAPH_FILES["fp32"]), "resize": resize}
+    counted = calibrate(single, pictures, fit, progress, request.allow_unfit)
+    made = {**source_of(pictures), "fp32_sha256": builder.hash_of(GRAPH_FILES["fp32"]), **asdict(fit)}
     builder.step(CALIBRATION, made_from, lambda: counted.to_json(made).encode())
-    material = Material(single, counted, pictures.without(counted.left_out), resize, progress)
+    material = Material(single, counted, pictures.without(counted.left_out), fit, progress)
     chosen: dict[str, Any] = {}
     for scheme in SCHEMES:
         how = request.int8 if request.tune is None else request.tune(material, scheme)
@@ -270,7 +279,7 @@ def _tensorrt(
     if request.precision == "int8":
         proto = to_fp16(proto)  # what lies between two convolutions is half as wide then
     if batch is None:
-        if len({head.new_coords for head in network.heads}) == 1:
+        if isinstance(network, Network) and len({head.new_coords for head in network.heads}) == 1:
             proto = with_postprocess(proto, network)
         proto = with_preprocess(proto, Preprocess(network.height, network.width))
     built = build(target, proto, progress, batch, request.workspace_gb)

@@ -21,8 +21,8 @@ from onnx import numpy_helper
 
 from conversion.calibration import activations
 from conversion.pictures import Pictures
-from conversion.quantization import QuantizedWeights, quantized_weights
-from core.geometry import Resize
+from conversion.quantization import QuantizedWeights, convolutions, quantized_weights
+from core.geometry import Fit
 from core.progress import Progress, silent
 
 PICTURES = 96
@@ -61,27 +61,27 @@ class _Layer:
 def rounded(
     model: onnx.ModelProto,
     pictures: Pictures,
-    resize: Resize,
+    fit: Fit,
     levels: Sequence[int],
     progress: Progress = silent,
 ) -> dict[int, dict[str, QuantizedWeights]]:
     """Return the codes of every convolution, by its name, for each number of levels.
 
-    Grouped convolutions (few in detectors) are left out: they are rounded weight by weight.
+    Those that are grouped, or have no bias, are left out: they are rounded weight by weight.
 
     :param levels: the largest code: 127 for eight bits, 63 for seven.
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     layers = [
         _Layer(node, *(numpy_helper.to_array(constants[name]) for name in node.input[1:3]))
-        for node in model.graph.node
-        if node.op_type == "Conv"
+        for node in convolutions(model)
+        if len(node.input) > 2
     ]
     layers = [layer for layer in layers if layer.setting("group", 1) == 1]
     result: dict[int, dict[str, QuantizedWeights]] = {largest: {} for largest in levels}
     done = 0
     for part in _parts(layers):
-        for layer, moments in zip(part, _moments(model, part, pictures, resize), strict=True):
+        for layer, moments in zip(part, _moments(model, part, pictures, fit), strict=True):
             for largest in levels:
                 result[largest][layer.node.name] = round_weights(layer.kernel, layer.bias, moments, largest)
             done += 1
@@ -103,7 +103,7 @@ def _parts(layers: Sequence[_Layer]) -> Iterator[list[_Layer]]:
         yield part
 
 
-def _moments(model: onnx.ModelProto, layers: Sequence[_Layer], pictures: Pictures, resize: Resize) -> list[Moments]:
+def _moments(model: onnx.ModelProto, layers: Sequence[_Layer], pictures: Pictures, fit: Fit) -> list[Moments]:
     sums = [np.zeros((layer.inputs + 1, layer.inputs + 1), np.float32) for layer in layers]
     seen = [0] * len(layers)
     # Each layer has chances of its own, so that it gets the same patches in whichever pass it is.
@@ -111,7 +111,7 @@ def _moments(model: onnx.ModelProto, layers: Sequence[_Layer], pictures: Picture
     usable = (picture for _, picture in pictures.each(PICTURES))
     wanted = min(len(pictures), PICTURES)
     tensors = sorted({layer.node.input[0] for layer in layers})
-    for _, values in activations(model, tensors, usable, resize):
+    for _, values in activations(model, tensors, usable, fit):
         for i, layer in enumerate(layers):
             count = -(-max(PATCHES * layer.inputs, FEWEST) // wanted)
             patches = _patches(layer, values[layer.node.input[0]], count, draws[i])

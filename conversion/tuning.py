@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from conversion.convert import LEVELS, Int8, Material
 from conversion.output_error import errors, relative
 from conversion.pictures import Pictures
-from conversion.quantization import Scheme, head_convolutions, layers
+from conversion.quantization import Scheme, depthwise_convolutions, head_convolutions, layers
 from core.progress import Progress, silent
 from engine.darknet import Network
 from engine.engine import check_engine
+from engine.onnx_network import OnnxNetwork
 from engine.runtimes.openvino import OpenVinoEngine
 
 PLAIN = Int8("mse", rounding=False, heads=False)
@@ -90,7 +91,7 @@ class Tuning:
     :param tried: called with each row.
     """
 
-    network: Network
+    network: Network | OnnxNetwork
     measure: Measure
     budget: float
     rows: list[Row]
@@ -124,7 +125,7 @@ class Tuning:
         parts = []
         for half, others in self._folds:
             engine = executor(half.quantized(scheme, how, LEVELS[scheme]), scheme)
-            parts.append(errors(self._reference, engine, self.network, others, half.resize))
+            parts.append(errors(self._reference, engine, self.network, others, half.fit))
         return np.concatenate(parts)
 
     def _within_budget(self, material: Material, scheme: Scheme, how: Int8, given: NDArray[np.float64]) -> Int8:
@@ -150,11 +151,11 @@ class Tuning:
         half, others = self._folds[0]
         few = others.part(range(min(SENSITIVITY_PICTURES, len(others))))
         left = {}
-        kept = head_convolutions(half.model) if how.heads else []
+        kept = depthwise_convolutions(half.model) + (head_convolutions(half.model) if how.heads else [])
         names = [layer for layer in layers(half.model) if layer not in kept]
         for i, layer in enumerate(names):
             model = half.quantized(scheme, replace(how, keep=(layer,)), LEVELS[scheme])
-            left[layer] = relative(errors(self._reference, executor(model, scheme), self.network, few, half.resize))
+            left[layer] = relative(errors(self._reference, executor(model, scheme), self.network, few, half.fit))
             self.progress("sensitivity of layers", i + 1, len(names))
         return sorted(left, key=lambda layer: left[layer])
 

@@ -46,7 +46,7 @@ class Decoder:
         """
         if outputs[0].ndim == 2:
             candidates, table = outputs
-            row, class_id = nonzero(table > self._threshold)
+            row, class_id = nonzero_above(table, self._threshold)
             return nms((candidates[row], table[row, class_id], class_id.astype(np.int32)), self._nms)
         decoded = [heads.decode(outputs) for heads in self._heads]
         boxes, scores, classes = (
@@ -56,6 +56,11 @@ class Decoder:
         boxes = boxes[keep]
         boxes[:, 2:] += boxes[:, :2]
         return boxes, scores[keep], classes[keep].astype(np.int32)
+
+
+def nonzero_above(scores: NDArray[np.floating], threshold: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return row and class of every score above a threshold, (n, classes)."""
+    return nonzero(scores > threshold)
 
 
 def nms(rows: Rows, iou: float) -> Rows:
@@ -75,6 +80,11 @@ def _nms(
     if len(boxes) > NMS_ROWS:
         among = np.argpartition(-scores, NMS_ROWS)[:NMS_ROWS]
         boxes, scores, classes = boxes[among], scores[among], classes[among]
+    low = boxes[:, :2].min()
+    if low < 0:
+        # Classes are kept apart by an offset that counts on positive coordinates.
+        boxes = boxes.copy()
+        boxes[:, :2] -= low
     # The threshold has been applied; here every score counts. Lists, since it reads arrays more slowly.
     keep = np.array(cv2.dnn.NMSBoxesBatched(boxes.tolist(), scores.tolist(), classes.tolist(), 0.0, iou), np.intp)
     keep = keep[np.argsort(-scores[keep], kind="stable")]

@@ -25,8 +25,11 @@ from core.images import read_image
 from core.machine import hardware
 from core.precision import PRECISIONS, Precision
 from core.text import read_json, validated
+from engine.darknet import Network
+from engine.distance import distance
 from engine.engine import AUTO, Model
-from engine.models import ModelFiles
+from engine.models import Files
+from engine.onnx_network import OnnxNetwork
 from engine.runtime import find_runtime, registered
 from engine.worker import Job, Worker
 
@@ -58,7 +61,7 @@ class Trial:
         return not self.reason
 
 
-def candidates(files: ModelFiles | Model) -> list[tuple[str, Precision]]:
+def candidates(files: Files | Model) -> list[tuple[str, Precision]]:
     """Return the engines and precisions that are worth trying here, the reference first."""
     found: list[tuple[str, Precision]] = []
     for entry in registered().values():
@@ -72,7 +75,7 @@ def candidates(files: ModelFiles | Model) -> list[tuple[str, Precision]]:
 
 
 def attempt(
-    files: ModelFiles, size: tuple[int, int] | None, wanted: list[tuple[str, Precision]], done: Callable[[], None]
+    files: Files, size: tuple[int, int] | None, wanted: list[tuple[str, Precision]], done: Callable[[], None]
 ) -> Iterator[Trial]:
     """Try candidates one after the other; the reference is tried first even where it is not among them.
 
@@ -80,18 +83,21 @@ def attempt(
     :raises UserError: the reference cannot be computed, or the stored picture is gone.
     """
     pixels = read_image(PICTURE)
+    network = files.network(size)
     with Worker(Job(files, size, *REFERENCE, where="host")) as worker:
         reference = worker.outputs(pixels)
     for engine, precision in wanted:
-        yield _try(Job(files, size, engine, precision), pixels, reference)
+        yield _try(Job(files, size, engine, precision), network, pixels, reference)
         done()
 
 
-def _try(job: Job, pixels: NDArray[np.uint8], reference: list[NDArray[np.float32]]) -> Trial:
+def _try(
+    job: Job, network: Network | OnnxNetwork, pixels: NDArray[np.uint8], reference: list[NDArray[np.float32]]
+) -> Trial:
     try:
         times: list[int] = []
         with Worker(_on_host(job)) as worker:
-            error = difference(worker.outputs(pixels), reference)
+            error = _difference(network, worker.outputs(pixels), reference)
             description = worker.description
             if not find_runtime(job.engine).reads_onnx:  # then nothing but the network is ever in its graph
                 times = _timed(worker, pixels)
@@ -118,6 +124,21 @@ def _on_host(job: Job) -> Job:
     return Job(job.files, job.size, job.engine, job.precision, job.confidence, "host", job.resize)
 
 
+def _difference(
+    network: Network | OnnxNetwork, outputs: list[NDArray[np.float32]], reference: list[NDArray[np.float32]]
+) -> float:
+    """Return how far outputs are from the reference's: by the raw heads, or by what a layout makes of them."""
+    if isinstance(network, Network):
+        return difference(outputs, reference)
+    if [each.shape for each in outputs] != [each.shape for each in reference]:
+        return float("inf")
+    given, expected = (network.layout.table(each) for each in (outputs, reference))
+    if network.family.ordered:  # boxes are in pixels, scores from 0 to 1: each for itself
+        return max(difference([a], [b]) for a, b in zip(given, expected, strict=True))
+    error, scores = distance(expected, given, ordered=False)
+    return error / max(scores, 1.0)
+
+
 def difference(outputs: list[NDArray[np.float32]], reference: list[NDArray[np.float32]]) -> float:
     """Return how far heads are from others: the norm of the difference over the norm."""
     flat = np.concatenate([x.ravel() for x in outputs]).astype(np.float64)
@@ -142,11 +163,9 @@ def resolve(engine: str, model: Model, precision: str) -> tuple[str, Precision]:
     """
     if engine != AUTO:
         return engine, "fp32" if precision == "auto" else precision  # type: ignore[return-value]
-    if not isinstance(model.weights, Path):
+    files, network = model.files, model.network
+    if files is None:
         raise UserError("engine: auto needs a model in files; name an engine")
-    network = model.network
-    cfg = Path(network.path)
-    files = ModelFiles(cfg, model.weights, None, None, model.folder, model.sha256)
     size = (network.width, network.height)
     key = _key(files, size, precision)
     remembered = _read().get(key)
@@ -154,14 +173,14 @@ def resolve(engine: str, model: Model, precision: str) -> tuple[str, Precision]:
         return remembered.engine, remembered.precision
     wanted = [pair for pair in candidates(files) if precision in ("auto", pair[1])]
     listed = ", ".join(f"{name} {kind}" for name, kind in wanted)
-    log.info("trying which engine runs %s fastest here, once: %s", model.folder or cfg, listed)
+    log.info("trying which engine runs %s fastest here, once: %s", model.folder or network.path, listed)
     trials = list(attempt(files, size, wanted, lambda: None))
     for trial in trials:
         if not trial.good:
             log.warning("%s at %s is passed over: %s", trial.engine, trial.precision, trial.reason)
     best = fastest(trials)
     if best is None:
-        raise UserError(f"no engine works for {cfg}; `doctor` says why")
+        raise UserError(f"no engine works for {network.path}; `doctor` says why")
     remember(key, best)
     return best.engine, best.precision
 
@@ -203,9 +222,9 @@ def _cache() -> Path:
     return cache_folder() / "engines.json"
 
 
-def _key(files: ModelFiles, size: tuple[int, int], precision: str) -> str:
+def _key(files: Files, size: tuple[int, int], precision: str) -> str:
     """Return what a choice is remembered under; made without importing a runtime."""
-    hashes = dict(files.sha256) or {path.name: sha256(path) for path in (files.cfg, files.weights)}
+    hashes = dict(files.sha256) or {path.name: sha256(path) for path in files.base.values()}
     runtimes = [entry.runtime for entry in registered().values()]
     versions = {runtime.name: runtime.versions() for runtime in runtimes if runtime.installed}
     parts = [hashes, size, precision, versions, hardware()]

@@ -13,3 +13,7 @@ COCO_NAMES = (
     "teddy bear", "hair drier", "toothbrush",
 )
 # fmt: on
+
+MISSING_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+COCO_IDS = tuple(i for i in range(1, 91) if i not in MISSING_IDS)
+"""What COCO's files number the 80 classes, in the same order."""

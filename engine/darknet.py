@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from core.errors import UserError
 from core.files import atomic_file
+from core.geometry import LETTERBOX, STRETCH, Fit
 from core.text import number, read_text, shown
 
 ACTIVATIONS = frozenset({"linear", "leaky", "mish", "logistic", "relu", "swish"})
@@ -185,6 +186,11 @@ class Network:
     def floats(self) -> int:
         """How many float32 the weights file holds."""
         return sum(convolution.floats for convolution in self.convolutions)
+
+    @property
+    def fit(self) -> Fit:
+        """How a picture is fitted into its input."""
+        return LETTERBOX if self.letter_box else STRETCH
 
 
 @dataclass

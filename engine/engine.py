@@ -16,6 +16,8 @@ from engine.darknet import Network, Weights, read_weights
 from engine.runtime import find_runtime
 
 if TYPE_CHECKING:
+    from engine.models import Files
+    from engine.onnx_network import OnnxNetwork
     from engine.onnx_preprocess import Preprocess
 
 AUTO = "auto"
@@ -36,8 +38,8 @@ class Engine(Protocol):
     def infer(self) -> list[NDArray[np.float32]]:
         """Run on `input` and return the raw heads, each (h, w, channels) or a view of it.
 
-        Where the graph decodes the heads it returns boxes (n, 4) and scores (n, classes) instead. The arrays may be
-        the engine's own and change at the next call.
+        Where the graph decodes the heads it returns boxes (n, 4) and scores (n, classes) instead; of another family
+        than Darknet's, what its layout reads. The arrays may be the engine's own and change at the next call.
         """
 
 
@@ -51,23 +53,28 @@ class GraphStages:
 
 @dataclass(frozen=True)
 class Model:
-    """What an engine is made from: a Darknet network, its weights, and what conversion has made of them.
+    """What an engine is made from: a network, its weights, and what conversion has made of them.
 
-    `weights` may be the file, which is then read when an engine needs it; `folder` is the bundle's and `sha256` what
-    its files hash to.
+    `weights` may be the file, which is then read when an engine needs it; for a network of another family than
+    Darknet's it is the ONNX file. `folder` is the bundle's and `sha256` what its files hash to.
     """
 
-    network: Network
+    network: Network | OnnxNetwork
     weights: Weights | Path
     folder: Path | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)
+    files: Files | None = None
+    """What it was read from."""
 
-    def read(self) -> Weights:
-        """Return the weights.
+    def darknet(self) -> tuple[Network, Weights]:
+        """Return the Darknet network and its weights.
 
-        :raises UserError: the file is not the network's.
+        :raises UserError: it is of another family, or the file is not the network's.
         """
-        return read_weights(self.weights, self.network) if isinstance(self.weights, Path) else self.weights
+        if not isinstance(self.network, Network):
+            raise UserError(f"{self.network.path}: this needs a Darknet network; choose another engine")
+        read = isinstance(self.weights, Path)
+        return self.network, read_weights(self.weights, self.network) if read else self.weights  # type: ignore
 
 
 def check_engine(name: str, precision: str = "fp32") -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import google.protobuf.message
 import onnx
 
 from core.command import COMMAND
 from core.errors import UserError
-from core.files import sha256
 from core.precision import Precision
+from engine.darknet import Network
 from engine.engine import GraphStages, Model
 from engine.models import GRAPH_FILES
+from engine.onnx_canonical import canonical
+from engine.onnx_file import read_onnx
 from engine.onnx_fp16 import to_fp16
 from engine.onnx_graph import to_onnx
 from engine.onnx_int8 import narrow_weights, with_weights_of
 from engine.onnx_mish import plain_mish
+from engine.onnx_network import read_source
 from engine.onnx_postprocess import with_postprocess
 from engine.onnx_preprocess import at_size, with_preprocess
 
@@ -36,12 +38,26 @@ def graph(model: Model, precision: Precision) -> onnx.ModelProto:
         return to_fp16(graph(model, "fp32"))
     if precision == "int8":
         name = model.folder or "models/NAME"
-        source = f"--model {name}" if model.folder else f"--cfg {model.network.path} --weights FILE --out {name}"
+        darknet = f"--cfg {model.network.path} --weights FILE"
+        own = darknet if isinstance(model.network, Network) else f"--onnx {model.network.path}"
+        source = f"--model {name}" if model.folder else f"{own} --out {name}"
         raise UserError(
             f"{name}: there is no INT8 graph in this bundle yet: make it with "
             f'"{COMMAND} convert {source} --precision int8 --calibrate FOLDER_OF_IMAGES"'
         )
-    return plain_mish(to_onnx(model.network, model.read()))
+    return float_graph(model)
+
+
+def float_graph(model: Model) -> onnx.ModelProto:
+    """Return a model's float32 graph, written anew from its source.
+
+    :raises UserError: the source cannot be read.
+    """
+    network = model.network
+    if isinstance(network, Network):
+        return plain_mish(to_onnx(*model.darknet()))
+    source = read_source(Path(network.path))
+    return canonical(source, network.width, network.height, network.spec, network.layout.outputs)
 
 
 def int8_graph(model: Model, saturates: bool) -> onnx.ModelProto:
@@ -58,7 +74,7 @@ def int8_graph(model: Model, saturates: bool) -> onnx.ModelProto:
 
 def with_stages(proto: onnx.ModelProto, model: Model, stages: GraphStages) -> bytes:
     """Return the serialized graph with pre- and post-processing written into it, as a runtime reads it."""
-    if stages.postprocess:
+    if stages.postprocess and isinstance(model.network, Network):
         proto = with_postprocess(proto, model.network)
     if stages.preprocess is not None:
         proto = with_preprocess(proto, stages.preprocess)
@@ -70,27 +86,10 @@ def _stored(model: Model, name: str) -> onnx.ModelProto | None:
         return None
     path = model.folder / name
     proto = read_onnx(path, model.sha256[name])
+    if not isinstance(model.network, Network):
+        return proto  # of one size, and with batch 1
     first: Any = proto.graph.input[0]
     first.type.tensor_type.shape.dim[0].dim_value = 1
     for output in proto.graph.output:
         output.type.tensor_type.shape.dim[0].dim_value = 1
     return at_size(proto, model.network.width, model.network.height)
-
-
-def read_onnx(path: Path, digest: str | None = None) -> onnx.ModelProto:
-    """Read an ONNX file.
-
-    :param digest: the sha256 it must have.
-    :raises UserError: it is missing, is not ONNX, or is another file.
-    """
-    try:
-        if digest is not None and sha256(path) != digest:
-            raise UserError(
-                f"{path}: the file is not the one the bundle was made with (sha256 differs from model.yaml); "
-                "convert again"
-            )
-        return onnx.load(str(path))
-    except OSError as error:
-        raise UserError(f"{path}: the graph cannot be read: {error.strerror}; convert again") from error
-    except google.protobuf.message.DecodeError as error:
-        raise UserError(f"{path}: this is not an ONNX file; convert again") from error

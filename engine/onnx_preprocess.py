@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from engine.onnx_canonical import SWAPPED
 from engine.onnx_graph import IMAGE
 
 PIXELS = "pixels"
@@ -39,7 +40,8 @@ def with_preprocess(model: onnx.ModelProto, preprocess: Preprocess) -> onnx.Mode
     """Return a copy of a network's graph that takes `pixels` in place of `image`.
 
     Swapping the channels is the first convolutions' work, since their kernels' channels can be put in another order at
-    no cost. (Handing the pixels to an INT8 network as the codes that they are already was slower in OpenVINO, which
+    no cost; a network that takes BGR gets what it takes, and only one that does something else to the picture first has
+    it swapped. (Handing the pixels to an INT8 network as the codes that they are already was slower in OpenVINO, which
     then computes the first convolution in float.)
 
     :raises ValueError: the frames are not of the network's size.
@@ -49,7 +51,7 @@ def with_preprocess(model: onnx.ModelProto, preprocess: Preprocess) -> onnx.Mode
     graph = result.graph
     if (preprocess.width, preprocess.height) != _size(result):
         raise ValueError(f"the graph takes {_size(result)}, not {(preprocess.width, preprocess.height)}")
-    _reorder_first_kernels(graph)
+    swap = _as_they_come(graph)
     shape = [1, preprocess.height, preprocess.width, 3]
     graph.input[0].CopyFrom(helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, shape))
     planes = f"{PIXELS}:planes"
@@ -58,8 +60,12 @@ def with_preprocess(model: onnx.ModelProto, preprocess: Preprocess) -> onnx.Mode
     nodes = [
         helper.make_node("Cast", [PIXELS], [f"{PIXELS}:float"], name=f"{PIXELS}:float", to=TensorProto.FLOAT),
         helper.make_node("Transpose", [f"{PIXELS}:float"], [planes], name=planes, perm=[0, 3, 1, 2]),
-        helper.make_node("Mul", [planes, f"{PIXELS}:scale"], [IMAGE], name=IMAGE),
+        helper.make_node("Mul", [planes, f"{PIXELS}:scale"], [f"{IMAGE}:bgr" if swap else IMAGE], name=IMAGE),
     ]
+    if swap:
+        graph.initializer.append(numpy_helper.from_array(np.array([2, 1, 0], np.int64), f"{PIXELS}:order"))
+        swapped = f"{IMAGE}:rgb"
+        nodes.append(helper.make_node("Gather", [f"{IMAGE}:bgr", f"{PIXELS}:order"], [IMAGE], name=swapped, axis=1))
     rest = list(graph.node)
     del graph.node[:]
     graph.node.extend([*nodes, *rest])
@@ -74,6 +80,26 @@ def _size(model: onnx.ModelProto) -> tuple[int, int]:
 def _set_size(value: Any, width: int, height: int) -> None:
     dimensions = value.type.tensor_type.shape.dim
     dimensions[2].dim_value, dimensions[3].dim_value = height, width
+
+
+def _as_they_come(graph: Any) -> bool:
+    """Let the graph take B, G, R in place of R, G, B; return whether the pixels must be swapped all the same."""
+    swap = next((node for node in graph.node if node.name == SWAPPED), None)
+    if swap is not None:
+        graph.node.remove(swap)
+        for node in graph.node:
+            node.input[:] = [IMAGE if name == SWAPPED else name for name in node.input]
+        return False
+    image = {IMAGE}
+    for node in graph.node:
+        if not image.intersection(node.input):
+            continue
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Cast"):
+            image.add(node.output[0])
+        elif node.op_type != "Conv" or any(a.name == "group" and a.i > 1 for a in node.attribute):
+            return True
+    _reorder_first_kernels(graph)
+    return False
 
 
 def _reorder_first_kernels(graph: Any) -> None:

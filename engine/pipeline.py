@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.geometry import Resize
+from core.geometry import Fit, Resize
 from core.precision import Precision
 from engine.boxes import Decoder, Rows
+from engine.darknet import Network
 from engine.engine import GraphStages, Model, load_engine
 from engine.preprocess import Preprocessor
 from engine.runtime import find_runtime
+
+if TYPE_CHECKING:
+    from engine.onnx_network import LayoutDecoder, OnnxNetwork
 
 Where = Literal["auto", "graph", "host"]
 """Where pixels are prepared and heads decoded: in the engine's graph, or by OpenCV and numpy; `auto` is what the
@@ -37,12 +42,9 @@ class Pipeline:
         resize: Resize | Literal["auto"] = "auto",
         where: Where = "auto",
     ) -> None:
-        network = model.network
-        if resize == "auto":
-            resize = "letterbox" if network.letter_box else "stretch"
         self.engine = load_engine(engine, model, precision, graph_stages(engine, model, where))
-        self._preprocessor = Preprocessor(self.engine.input, self.engine.layout, resize)
-        self._decoder = Decoder(network, confidence, nms)
+        self._preprocessor = Preprocessor(self.engine.input, self.engine.layout, fit_of(model.network, resize))
+        self._decoder = decoder(model.network, confidence, nms)
         self.prepare = self._preprocessor.run
         """Write one frame, uint8 (height, width, 3) BGR or (height, width, 4) BGRA, into the engine's input."""
         self.infer = self.engine.infer
@@ -62,6 +64,16 @@ class Pipeline:
         return self.boxes(self.infer())
 
 
+def fit_of(network: Network | OnnxNetwork, resize: Resize | Literal["auto"]) -> Fit:
+    """Return how pictures are fitted into a network's input, where the user may have a word in it."""
+    return network.fit if resize == "auto" else replace(network.fit, resize=resize)
+
+
+def decoder(network: Network | OnnxNetwork, confidence: float, nms: float) -> Decoder | LayoutDecoder:
+    """Return what makes rows of a network's outputs."""
+    return Decoder(network, confidence, nms) if isinstance(network, Network) else network.decoder(confidence, nms)
+
+
 def graph_stages(engine: str, model: Model, where: Where) -> GraphStages:
     """Return what an engine's graph is given beside the network."""
     network, runtime = model.network, find_runtime(engine)
@@ -73,5 +85,5 @@ def graph_stages(engine: str, model: Model, where: Where) -> GraphStages:
     return GraphStages(
         Preprocess(network.height, network.width) if preprocess == "graph" else None,
         # One decoding serves all heads, so they must be of one kind.
-        postprocess == "graph" and len({head.new_coords for head in network.heads}) == 1,
+        postprocess == "graph" and isinstance(network, Network) and len({h.new_coords for h in network.heads}) == 1,
     )

@@ -8,10 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from core.geometry import Placement, Resize, place
-
-GREY = 127
-"""What Darknet fills a letterbox with, 0.5 of 255."""
+from core.geometry import Fit, Placement, place
 
 _SCALE = np.float32(1 / 255)
 _BGR_TO_RGB = (2, 0, 1, 1, 0, 2)
@@ -22,16 +19,15 @@ class Preprocessor:
 
     :param target: the engine's input: float32 (1, height, width, 3) or (1, 3, height, width), RGB, 0 to 1; or
         uint8 (1, height, width, 3), BGR, where the graph does the rest.
-    :param resize: see `core.geometry.Resize`; a letterbox is padded with grey.
     """
 
-    def __init__(self, target: NDArray[Any], layout: str, resize: Resize) -> None:
+    def __init__(self, target: NDArray[Any], layout: str, fit: Fit) -> None:
         self._target = target[0]
         self.run = self._run_bytes if target.dtype == np.uint8 else self._run
         """Write one frame, uint8 (height, width, 3) BGR or (height, width, 4) BGRA, into the input."""
         planar = layout == "NCHW"
         self._height, self._width = target.shape[2:4] if planar else target.shape[1:3]
-        self._resize = resize
+        self._fit = fit
         # OpenCV's mixChannels reorders several times as fast as numpy's strides, and drops alpha on the way.
         self._rgb = np.zeros(self._target.shape, np.uint8)
         self._mixed = list(self._rgb) if planar else [self._rgb]
@@ -85,11 +81,11 @@ class Preprocessor:
     def _plan(self, shape: tuple[int, ...]) -> None:
         self._source = shape
         height, width = shape[:2]
-        placed = place((width, height), (self._width, self._height), self._resize)
+        placed = place((width, height), (self._width, self._height), self._fit)
         self._placed = placed
         mapping = (placed.left, placed.top), (width / placed.width, height / placed.height), (width, height)
         self._to_frame = tuple(np.array(two * 2, np.float32) for two in mapping)
-        self._canvas = np.full((self._height, self._width, shape[2]), GREY, np.uint8)
+        self._canvas = np.full((self._height, self._width, shape[2]), self._fit.pad, np.uint8)
         self._dropped = np.empty((height, width, 3), np.uint8)
         if self._target.dtype == np.uint8:
-            self._target[...] = GREY  # what a letterbox leaves free
+            self._target[...] = self._fit.pad  # what a letterbox leaves free

@@ -22,7 +22,7 @@ from core.geometry import Resize
 from core.precision import Precision
 from core.workers import shielded
 from engine.boxes import Rows
-from engine.models import ModelFiles
+from engine.models import Files
 from engine.pipeline import Where
 
 START_S = 600.0
@@ -34,7 +34,7 @@ STEP_S = 300.0
 class Job:
     """Which engine a worker is to hold."""
 
-    files: ModelFiles
+    files: Files
     size: tuple[int, int] | None
     engine: str
     precision: Precision

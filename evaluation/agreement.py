@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UserError
-from core.geometry import Resize
-from engine.boxes import Decoder, Rows
-from engine.darknet import Network
+from core.geometry import Fit
+from engine.boxes import Rows
+from engine.pipeline import decoder as decoder_of
 from engine.preprocess import Preprocessor
 from evaluation.accuracy import CONFIDENCE, NMS, coco, predictions
 from evaluation.datasets import Annotated
@@ -20,10 +20,10 @@ SURE = 0.25
 """What the float network must be at the least for its box to count as the truth."""
 
 
-def detecting(engine: Any, network: Network, resize: Resize, confidence: float = CONFIDENCE) -> Any:
+def detecting(engine: Any, network: Any, fit: Fit, confidence: float = CONFIDENCE) -> Any:
     """Return what detects with an engine that is loaded: pixels in, rows out."""
-    preprocessor = Preprocessor(engine.input, engine.layout, resize)
-    decoder = Decoder(network, confidence, NMS)
+    preprocessor = Preprocessor(engine.input, engine.layout, fit)
+    decoder = decoder_of(network, confidence, NMS)
 
     def detect(pixels: NDArray[np.uint8]) -> Rows:
         preprocessor.run(pixels)
@@ -33,13 +33,13 @@ def detecting(engine: Any, network: Network, resize: Resize, confidence: float =
     return detect
 
 
-def score(engine: Any, network: Network, resize: Resize, truth: Sequence[Annotated]) -> float:
+def score(engine: Any, network: Any, fit: Fit, truth: Sequence[Annotated]) -> float:
     """Return an engine's AP50 by COCO's count, points."""
-    _, ap50, _ = coco(predictions(detecting(engine, network, resize), truth, lambda: None), truth)
+    _, ap50, _ = coco(predictions(detecting(engine, network, fit), truth, lambda: None), truth)
     return ap50
 
 
-def as_truth(engine: Any, network: Network, resize: Resize, pictures: Any) -> list[Annotated]:
+def as_truth(engine: Any, network: Any, fit: Fit, pictures: Any) -> list[Annotated]:
     """Return what an engine finds, as annotations: where nobody drew boxes, FP32 is what INT8 should agree with.
 
     :param pictures: a folder's (`conversion.pictures.Pictures`).
@@ -47,7 +47,7 @@ def as_truth(engine: Any, network: Network, resize: Resize, pictures: Any) -> li
     """
     if not pictures.files:
         raise UserError(f"{pictures.source}: to tune without annotations, give a folder of images, not a video")
-    detect = detecting(engine, network, resize, SURE)
+    detect = detecting(engine, network, fit, SURE)
     found = []
     for (_, pixels), path in zip(pictures.each(), pictures.files, strict=True):
         boxes, _, classes = detect(pixels)

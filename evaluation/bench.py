@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.errors import UserError
 from core.progress import Progress
-from engine.models import ModelFiles
+from engine.models import Files
 from engine.worker import Job, Worker
 from evaluation import figures
 
@@ -59,7 +58,7 @@ class Result:
 
 
 def bench(
-    files: ModelFiles,
+    files: Files,
     wanted: Sequence[tuple[str, Any]],
     sizes: Sequence[tuple[int, int]],
     pixels: NDArray[np.uint8],
@@ -175,10 +174,10 @@ def cells(row: Row) -> list[str | None]:
     ]  # fmt: skip
 
 
-def draw(rows: Sequence[Row], path: Path) -> bytes:
+def draw(rows: Sequence[Row], model: str) -> bytes:
     """Return a PNG: speed against accuracy, or speed alone where accuracy was not measured.
 
-    :param path: the model, for the title.
+    :param model: its name, for the title.
     """
     drawn = figures.figure(9, 5.5)
     axes = drawn.add_subplot()
@@ -199,6 +198,6 @@ def draw(rows: Sequence[Row], path: Path) -> bytes:
         axes.set(xlabel="frames a second")
     handles = [Patch(color=colour) for colour in colours.values()]
     axes.legend(handles, colours, loc="best")
-    axes.set_title(f"{path.name}: from frame to boxes")
+    axes.set_title(f"{model}: from frame to boxes")
     axes.grid(alpha=0.3)
     return figures.png(drawn, 120)

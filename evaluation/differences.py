@@ -15,6 +15,7 @@ from agent.drawing import draw_detections
 from agent.roles import Detector
 from agent.types import Detections, Frame
 from core.errors import UserError
+from core.geometry import iou
 from core.images import encode, read_image
 from evaluation.detect import rows
 
@@ -39,32 +40,22 @@ class Difference:
 
 
 def unmatched(
-    first: Detections, first_names: Sequence[str], second: Detections, second_names: Sequence[str], iou: float
+    first: Detections, first_names: Sequence[str], second: Detections, second_names: Sequence[str], least: float
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the rows of each that have no partner in the other: a box of the class's name, overlapping by `iou`.
+    """Return the rows of each that have no partner in the other: a box of the class's name, with an IoU of `least`.
 
     The most confident choose first. A class that the other does not know counts for neither.
     """
     alone = [i for i, c in enumerate(first.class_id.tolist()) if first_names[c] in second_names]
     free = {j: second_names[c] for j, c in enumerate(second.class_id.tolist()) if second_names[c] in first_names}
-    overlap = pair_iou(first.xyxy, second.xyxy)
+    overlap = iou(first.xyxy, second.xyxy)
     for i in sorted(alone, key=lambda i: -float(first.confidence[i])):
         name = first_names[first.class_id[i]]
-        partners = [j for j, other in free.items() if other == name and overlap[i, j] >= iou]
+        partners = [j for j, other in free.items() if other == name and overlap[i, j] >= least]
         if partners:
             alone.remove(i)
             del free[max(partners, key=lambda j: float(overlap[i, j]))]
     return np.array(alone, np.intp), np.array(sorted(free), np.intp)
-
-
-def pair_iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the IoU of each box of (n, 4) with each of (m, 4), xyxy: float32 (n, m)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0), axis=2)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (first, second)]
-    whole = areas[0][:, None] + areas[1][None, :] - shared
-    return np.asarray(shared / np.maximum(whole, 1e-9), np.float32)
 
 
 def taken(found: Detections, chosen: NDArray[Any]) -> Detections:

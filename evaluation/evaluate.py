@@ -10,8 +10,10 @@ from core.geometry import Resize
 from core.precision import Precision
 from core.progress import Progress, counter, silent
 from engine.choice import resolve
+from engine.darknet import Network
 from engine.engine import check_engine
-from engine.models import ModelFiles, identity, load
+from engine.models import Files, identity, load
+from engine.pipeline import fit_of
 from engine.worker import Job, Worker
 from evaluation import tutorial
 from evaluation.accuracy import CONFIDENCE, matched, measure, predictions
@@ -30,7 +32,7 @@ class EvaluateConfig:
     :param against: another precision of the same engine, whose accuracy this one's is compared with, paired.
     """
 
-    files: ModelFiles
+    files: Files
     images: Path
     annotations: Path
     size: tuple[int, int] | None = None
@@ -51,8 +53,8 @@ class Evaluation:
     ap50: float
     ap: float
     darknet_ap50: float
-    seed_protocol_ap50: float
-    """By the protocol of an old tutorial; see `evaluation.tutorial`."""
+    seed_protocol_ap50: float | None
+    """By the protocol of an old tutorial; see `evaluation.tutorial`. None for a network that is not Darknet's."""
     classes: dict[str, float]
     intervals: dict[str, Interval] = field(default_factory=dict)
     """`ap` and `ap50` with 95 % intervals; and `ap_difference` and `ap50_difference` to what it was compared with."""
@@ -89,15 +91,14 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
     size = (network.width, network.height)
     truth = read(config.annotations, config.images, names)
     engine, precision = resolve(config.engine, loaded, config.precision)
-    resize: Resize = "letterbox" if network.letter_box else "stretch"
-    if config.resize != "auto":
-        resize = config.resize
-    job = Job(config.files, size, engine, precision, CONFIDENCE, resize=resize, where="host")
+    job = Job(config.files, size, engine, precision, CONFIDENCE, resize=config.resize, where="host")
     progress(f"loading {engine}", 0, 0)
     with Worker(job) as worker:
         found = predictions(worker.rows, truth, counter(progress, "detecting", len(truth)))
-        as_tutorial = tutorial.detecting(worker.outputs, network, resize)
-        old = predictions(as_tutorial, truth, counter(progress, "and as the tutorial did", len(truth)))
+        old = None
+        if isinstance(network, Network):  # the tutorial knew no other
+            as_tutorial = tutorial.detecting(worker.outputs, network, fit_of(network, config.resize))
+            old = predictions(as_tutorial, truth, counter(progress, "and as the tutorial did", len(truth)))
     scoring = matched(found, truth)
     matches = of_scoring(scoring, truth)
     intervals = {"ap": interval(matches), "ap50": interval(matches, AP50)}
@@ -118,7 +119,7 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
         result.ap50,
         result.ap,
         result.darknet_ap50,
-        round(tutorial.ap50(old, truth), 2),
+        None if old is None else round(tutorial.ap50(old, truth), 2),
         result.classes,
         intervals,
         config.against,

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from core.geometry import Resize
+from core.geometry import Fit
 from engine.boxes import Decoder, Rows
 from engine.darknet import Network
 from engine.preprocess import Preprocessor
@@ -24,7 +24,7 @@ THRESHOLD = 0.05
 
 
 def detecting(
-    heads: Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]], network: Network, resize: Resize
+    heads: Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]], network: Network, fit: Fit
 ) -> Callable[[NDArray[np.uint8]], Rows]:
     """Return what detects as the tutorial did, by an engine's raw heads.
 
@@ -35,7 +35,7 @@ def detecting(
         for layer in network.layers
     )
     decoder = Decoder(replace(network, layers=tuple(layers)), CONFIDENCE, NMS)
-    placing = Preprocessor(np.zeros((1, network.height, network.width, 3), np.uint8), "NHWC", resize)
+    placing = Preprocessor(np.zeros((1, network.height, network.width, 3), np.uint8), "NHWC", fit)
 
     def detect(pixels: NDArray[np.uint8]) -> Rows:
         boxes, scores, classes = decoder.decode(heads(np.ascontiguousarray(pixels[..., ::-1])))

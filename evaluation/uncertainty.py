@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.types import Detections, Frame
-from evaluation.differences import SAME_IOU, pair_iou, taken, unmatched
+from core.geometry import iou
+from evaluation.differences import SAME_IOU, taken, unmatched
 
 LOW_MARGIN, FLICKER, DISAGREEMENT = "low margin", "flicker", "disagreement"
 REASONS = (LOW_MARGIN, FLICKER, DISAGREEMENT)
@@ -72,6 +73,6 @@ class Judge:
             return True
         lost, _ = unmatched(before, self._names, now, self._names, TOUCHING)
         _, found = unmatched(now, self._names, after, self._names, TOUCHING)
-        overlap = pair_iou(before.xyxy[lost], after.xyxy[found])
+        overlap = iou(before.xyxy[lost], after.xyxy[found])
         same = before.class_id[lost][:, None] == after.class_id[found][None, :]
         return bool(np.any((overlap >= TOUCHING) & same))

@@ -13,6 +13,7 @@ BUILT_IN = (
     "plugins.capture.stream",
     "plugins.doom.capture",
     "plugins.detector.yolo",
+    "plugins.detector.onnx",
     "plugins.detector.oracle",
     "plugins.selection.nearest",
     "plugins.selection.best",

@@ -149,7 +149,8 @@ def fit(
             box, objectness, kinds = (round(part, 4) for part in parts)
             history.append(Epoch(epoch + 1, round(loss, 4), box, objectness, kinds, round(ap, 2), round(ap50, 2)))
             write_weights(folder / "last.weights", network, unload(model.body, network))
-            if ap50 > best:
+            # As they are told and stored: else what was rounded down to would be beaten by itself.
+            if history[-1].ap50 > best:
                 write_weights(folder / "best.weights", network, unload(model.body, network))
             for variable, value in zip(model.trainable_variables, current, strict=True):
                 variable.assign(value)

@@ -104,6 +104,8 @@ def _mask(network: Network, index: int) -> list[int]:
 
 def _begin(name: str, network: Network, names: Sequence[str], seed: int) -> Weights:
     files = find(name)
+    if not isinstance(files, ModelFiles):
+        raise UserError(f"{name}: a network of another family is not trained here; begin with a Darknet model")
     source = read_cfg(files.cfg, files.size)
     theirs = read_weights(files.weights, source)
     found = transferred(network, names, first_weights(network, seed), source, names_of(files, source), theirs)

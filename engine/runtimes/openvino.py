@@ -63,6 +63,20 @@ def half_precision(core: Any, device: str) -> str:
     return next((hint for capability, hint in HALF_PRECISIONS if capability in capabilities), "f32")
 
 
+def output_shapes(onnx: bytes, names: list[str]) -> dict[str, tuple[int | None, ...]]:
+    """Return the shapes of a graph's outputs, by name; a dimension that is not fixed is None.
+
+    :raises RuntimeError: the graph cannot be read.
+    """
+    import openvino
+
+    found: dict[str, tuple[int | None, ...]] = {}
+    for output in openvino.Core().read_model(onnx).outputs:
+        shape = tuple(d.get_length() if d.is_static else None for d in output.get_partial_shape())
+        found |= dict.fromkeys(set(names) & set(output.get_names()), shape)
+    return {name: found[name] for name in names if name in found}
+
+
 @functools.cache
 def saturates() -> bool:
     """Return whether this CPU's INT8 sums are cut, as found by a convolution that would show it: a few milliseconds."""

@@ -53,7 +53,7 @@ def _load(model: Model, precision: Precision, stages: GraphStages, device: str) 
             f"Keras runs on {backend()} here, and the engine tensorflow needs it on TensorFlow: "
             "set KERAS_BACKEND=tensorflow"
         )
-    return TensorFlowEngine(build(model.network, model.read()), device == "xla")
+    return TensorFlowEngine(build(*model.darknet()), device == "xla")
 
 
 RUNTIME = Runtime(

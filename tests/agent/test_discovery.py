@@ -27,7 +27,7 @@ def test_built_ins_fill_every_role() -> None:
     offers = discover().offers
     assert {role: sorted(found) for role, found in offers.items()} == {
         "capture": ["doom", "dxgi", "footage", "mss", "portal", "screen", "stream", "wgc"],
-        "detector": ["oracle", "yolo"],
+        "detector": ["onnx", "oracle", "yolo"],
         "selection": ["best", "nearest", "tracker"],
         "controller": ["pid", "predictive", "proportional"],
         "actuation": ["dry-run", "environment", "mouse", "pynput", "uinput"],

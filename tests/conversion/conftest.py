@@ -5,6 +5,7 @@ import pytest
 from conversion.calibration import calibrate
 from conversion.convert import Material
 from conversion.pictures import find
+from core.geometry import STRETCH
 from tests.networks import small
 from tests.pictures import folder_of
 
@@ -17,4 +18,4 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     folder: Path = folder_of(tmp_path_factory.mktemp("material") / "p", 32)
     model = to_onnx(*small())
     found = find(folder)
-    return Material(model, calibrate(model, found, "stretch"), found, "stretch")
+    return Material(model, calibrate(model, found, STRETCH), found, STRETCH)

@@ -11,6 +11,7 @@ from conversion import pictures
 from conversion.calibration import calibrate
 from conversion.quantization import tensor_groups
 from core.errors import UserError
+from core.geometry import STRETCH
 from tests.networks import small
 from tests.pictures import folder_of, noise, picture
 
@@ -29,7 +30,7 @@ def quiet(what: str, done: int, total: int) -> None:
 def test_thresholds_are_kept_with_what_they_were_made_from(model: onnx.ModelProto, tmp_path: Path) -> None:
     found = pictures.find(folder_of(tmp_path / "p", 40))
     told = []
-    counted = calibrate(model, found, "stretch", lambda what, done, total: told.append((done, total)))
+    counted = calibrate(model, found, STRETCH, lambda what, done, total: told.append((done, total)))
     assert told[-1] == (40, 40)
     stored = json.loads(counted.to_json({"source": "p"}))
     assert stored["made_from"]["pictures"] == 40
@@ -37,7 +38,7 @@ def test_thresholds_are_kept_with_what_they_were_made_from(model: onnx.ModelProt
     for row in stored["groups"].values():
         assert set(row["symmetric"]) == {"max", "percentile", "mse", "kl"}
         assert row["symmetric"]["max"][1] >= row["symmetric"]["mse"][1] > 0
-    again = calibrate(model, found, "stretch", quiet)
+    again = calibrate(model, found, STRETCH, quiet)
     assert again.to_json({"source": "p"}) == counted.to_json({"source": "p"})
 
 
@@ -45,7 +46,7 @@ def test_memory_does_not_grow_with_the_pictures(model: onnx.ModelProto, tmp_path
     def peak(count: int) -> int:
         found = pictures.find(folder_of(tmp_path / str(count), count))
         tracemalloc.start()
-        calibrate(model, found, "stretch", quiet)
+        calibrate(model, found, STRETCH, quiet)
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return most
@@ -58,7 +59,7 @@ def test_a_few_unfit_pictures_are_left_out_and_many_refused(model: onnx.ModelPro
     folder = folder_of(tmp_path / "p", 40)
     cv2.imwrite(str(folder / "900.png"), noise(0))
     cv2.imwrite(str(folder / "901.png"), np.full((72, 96, 3), 9, np.uint8))
-    counted = calibrate(model, pictures.find(folder), "stretch", quiet)
+    counted = calibrate(model, pictures.find(folder), STRETCH, quiet)
     assert counted.left_out == ["900.png", "901.png"]
     assert counted.pictures == 40
     rest = pictures.find(folder).without(counted.left_out)
@@ -66,8 +67,8 @@ def test_a_few_unfit_pictures_are_left_out_and_many_refused(model: onnx.ModelPro
     for i in range(40):
         cv2.imwrite(str(folder / f"{i:03d}.png"), noise(i))
     with pytest.raises(UserError, match=r"000\.png is noise|.png is noise"):
-        calibrate(model, pictures.find(folder), "stretch", quiet)
-    assert calibrate(model, pictures.find(folder), "stretch", quiet, allow_unfit=True).pictures == 42
+        calibrate(model, pictures.find(folder), STRETCH, quiet)
+    assert calibrate(model, pictures.find(folder), STRETCH, quiet, allow_unfit=True).pictures == 42
 
 
 def test_what_is_no_material(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from onnx import numpy_helper
 
 from conversion.quantization import SCHEMES, Range, layers, quantize, tensor_groups
 from core.errors import UserError
+from core.geometry import STRETCH
 from engine.runtimes.onnx import OnnxEngine
 from engine.runtimes.openvino import OpenVinoEngine
 from tests.networks import small
@@ -80,7 +81,7 @@ def test_int8_is_near_the_float_network_and_exact_arithmetic_is_the_measure(mode
         def each(self):
             return ((str(i), picture(i)) for i in range(40))
 
-    ranges = calibrate(model, Made(None, tuple(range(40))), "stretch", lambda what, done, total: None).ranges(
+    ranges = calibrate(model, Made(None, tuple(range(40))), STRETCH, lambda what, done, total: None).ranges(
         "mse", scheme
     )
     quantized = quantize(model, ranges, scheme).SerializeToString()

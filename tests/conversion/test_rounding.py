@@ -10,6 +10,7 @@ from conversion.output_error import errors, relative
 from conversion.quantization import EIGHT_BITS, SEVEN_BITS, quantized_weights
 from conversion.rounding import round_weights, rounded
 from conversion.tuning import executor
+from core.geometry import STRETCH
 from engine.onnx_int8 import narrow_weights, with_weights_of
 from tests.networks import small
 
@@ -43,7 +44,7 @@ def test_the_outputs_error_is_less_than_with_weights_rounded_one_by_one(seed: in
 def error(material: Material, model: onnx.ModelProto, scheme: str = "symmetric") -> float:
     network, _ = small()
     reference = executor(material.model, "asymmetric")
-    return relative(errors(reference, executor(model, scheme), network, material.pictures, "stretch"))
+    return relative(errors(reference, executor(model, scheme), network, material.pictures, STRETCH))
 
 
 def test_a_network_that_is_rounded_so_is_nearer_to_the_float_one(material: Material) -> None:
@@ -57,7 +58,7 @@ def test_a_network_that_is_rounded_so_is_nearer_to_the_float_one(material: Mater
 
 
 def test_the_same_pictures_give_the_same_codes(material: Material) -> None:
-    once, again = (rounded(material.model, material.pictures, "stretch", [EIGHT_BITS])[EIGHT_BITS] for _ in range(2))
+    once, again = (rounded(material.model, material.pictures, STRETCH, [EIGHT_BITS])[EIGHT_BITS] for _ in range(2))
     assert once.keys() == again.keys()
     assert all((once[name].codes == again[name].codes).all() for name in once)
 

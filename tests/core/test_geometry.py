@@ -2,14 +2,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.geometry import iou, place
+from core.geometry import LETTERBOX, STRETCH, iou, place
 
 side = st.integers(1, 4000)
 
 
 @given(source=st.tuples(side, side), target=st.tuples(side, side))
 def test_a_letterbox_touches_two_edges_keeps_proportions_and_is_centred(source, target) -> None:
-    where = place(source, target, "letterbox")
+    where = place(source, target, LETTERBOX)
     assert where.width == target[0] or where.height == target[1]
     assert 0 <= where.left <= target[0] - where.width
     assert 0 <= where.top <= target[1] - where.height
@@ -18,7 +18,7 @@ def test_a_letterbox_touches_two_edges_keeps_proportions_and_is_centred(source, 
     scale = min(target[0] / source[0], target[1] / source[1])
     assert abs(where.width - source[0] * scale) <= 1
     assert abs(where.height - source[1] * scale) <= 1
-    stretched = place(source, target, "stretch")
+    stretched = place(source, target, STRETCH)
     assert (stretched.left, stretched.top, stretched.width, stretched.height) == (0, 0, *target)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
+from core.geometry import STRETCH, Fit
 from engine.boxes import Decoder
 from engine.engine import GraphStages, Model
 from engine.graphs import graph, with_stages
@@ -27,8 +28,8 @@ def model() -> onnx.ModelProto:
     return graph(Model(NETWORK, WEIGHTS), "fp32")
 
 
-def outputs(engine, pixels: np.ndarray, resize: str = "stretch") -> list[np.ndarray]:
-    preprocessor = Preprocessor(engine.input, engine.layout, resize)
+def outputs(engine, pixels: np.ndarray, fit: Fit = STRETCH) -> list[np.ndarray]:
+    preprocessor = Preprocessor(engine.input, engine.layout, fit)
     preprocessor.run(pixels)
     return [np.array(output) for output in engine.infer()]
 

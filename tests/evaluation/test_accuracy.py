@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.geometry import STRETCH
 from engine.engine import Model, load_engine
 from engine.models import ModelFiles, load
 from evaluation import tutorial
@@ -69,6 +70,6 @@ def test_the_tutorials_protocol() -> None:
 def test_accuracy_on_real_pictures_is_the_published_one(data: Path, name: str, expected: float) -> None:
     model, names = load(ModelFiles(data / "cfg" / f"{name}.cfg", data / "weights" / f"{name}.weights"), (416, 416))
     images = read(data / "coco-val158" / "instances.json", data / "coco-val158" / "images", names)
-    detect = detecting(load_engine("openvino", model), model.network, "stretch")
+    detect = detecting(load_engine("openvino", model), model.network, STRETCH)
     assert isinstance(model, Model)
     assert measure(predictions(detect, images, lambda: None), images, names).ap50 == pytest.approx(expected, abs=0.3)

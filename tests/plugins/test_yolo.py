@@ -7,8 +7,9 @@ from pydantic import ValidationError
 
 from agent.types import Frame
 from core.errors import UserError
+from plugins.detector.network import NetworkDetector
 from plugins.detector.oracle import OracleDetector
-from plugins.detector.yolo import Settings, YoloDetector, check
+from plugins.detector.yolo import Settings, reticle_detector
 from tests.agent.fakes import context, frame
 from tests.networks import NAMES, small_files
 
@@ -16,8 +17,8 @@ from tests.networks import NAMES, small_files
 REFERENCE = {"dog": 0.87, "truck": 0.82, "bicycle": 0.61}
 
 
-def detector(**settings: object) -> YoloDetector:
-    return YoloDetector(Settings(**settings), context())
+def detector(**settings: object) -> NetworkDetector:
+    return reticle_detector().create(Settings(**settings), context())
 
 
 def best(found, names) -> dict[str, float]:
@@ -80,15 +81,15 @@ def test_what_is_missing_is_said_before_anything_starts(tmp_path: Path, change: 
     given = {"cfg": "small.cfg", "weights": "small.weights", "names": "small.names", **change}
     settings = Settings(**{key: value for key, value in given.items() if value is not None})
     with pytest.raises(UserError, match=says):
-        check(settings, context(folder=tmp_path))
+        reticle_detector().check(settings, context(folder=tmp_path))
     with pytest.raises(UserError, match=says):
-        YoloDetector(settings, context(folder=tmp_path))
+        reticle_detector().create(settings, context(folder=tmp_path))
 
 
 def test_precisions_and_engines_that_are_not_there(tmp_path: Path) -> None:
     cfg, weights, _ = small_files(tmp_path)
     with pytest.raises(UserError, match="tensorflow computes at fp32, not at int8"):
-        check(Settings(cfg=cfg, weights=weights, engine="tensorflow", precision="int8"), context())
+        reticle_detector().check(Settings(cfg=cfg, weights=weights, engine="tensorflow", precision="int8"), context())
     with pytest.raises(UserError, match="there is no INT8 graph in this bundle yet"):
         detector(cfg=cfg, weights=weights, precision="int8")
 
