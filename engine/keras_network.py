@@ -17,8 +17,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from engine.darknet import BN_EPSILON, Convolution, Layer, Network, Weights
+from engine.network import BN_EPSILON, Blur, Layer, Network, Pool, Weights
 from engine.onnx_graph import LEAKY_SLOPE
+
+LOWEST = -1e30
+"""What a maximum never is."""
 
 
 @keras.saving.register_keras_serializable("reticle")
@@ -134,42 +137,96 @@ def _convolutional(layer: Layer, inputs: list[Any]) -> Any:
     name = f"convolutional_{layer.index}"
     x = inputs[0]
     # Darknet pads both sides alike; Keras's "same" does that too at stride 1 and odd size only.
-    same = convolution.stride == 1 and convolution.pad == convolution.size // 2 and convolution.size % 2
+    same = convolution.strides == (1, 1) and convolution.pad == convolution.size // 2 and convolution.size % 2
     if convolution.pad and not same:
         x = keras.layers.ZeroPadding2D(convolution.pad, name=f"{name}_pad")(x)
     x = keras.layers.Conv2D(
         convolution.filters,
         convolution.size,
-        strides=convolution.stride,
+        strides=convolution.strides,
         padding="same" if same else "valid",
+        dilation_rate=convolution.dilation,
         groups=convolution.groups,
         use_bias=not convolution.batch_normalize,
         name=name,
     )(x)
     if convolution.batch_normalize:
         x = keras.layers.BatchNormalization(epsilon=BN_EPSILON, name=f"{name}_bn")(x)
-    return _activate(convolution, x, f"{name}_{convolution.activation}")
+    x = _activate(convolution.activation, x, f"{name}_{convolution.activation}")
+    return x if convolution.blur is None else _blur(convolution.blur, x)
 
 
-def _activate(convolution: Convolution, x: Any, name: str) -> Any:
-    if convolution.activation == "linear":
+def _activate(kind: str, x: Any, name: str) -> Any:
+    if kind == "linear":
         return x
-    if convolution.activation == "leaky":
+    if kind == "leaky":
         return keras.layers.LeakyReLU(negative_slope=LEAKY_SLOPE, name=name)(x)
-    keras_name = {"logistic": "sigmoid", "swish": "silu"}.get(convolution.activation, convolution.activation)
+    if kind == "hard_mish":
+        return keras.ops.multiply(x, keras.ops.clip(x * 0.5 + 1, 0, 1))
+    keras_name = {"logistic": "sigmoid", "swish": "silu", "hardtan": "hard_tanh"}.get(kind, kind)
     return keras.layers.Activation(keras_name, name=name)(x)
 
 
+def _blur(blur: Blur, x: Any) -> Any:
+    """Return the weighed sum of the cells around each; slices, since not every backend strides unevenly by depth."""
+    edges = (blur.pad, blur.pad)
+    height, width = blur.shape(x.shape[1:])[:2]
+    x = keras.ops.pad(x, ((0, 0), edges, edges, (0, 0)))
+    down, across = blur.strides
+    weights = blur.kernel(1)[0, 0]
+    parts = [
+        x[:, i : i + (height - 1) * down + 1 : down, j : j + (width - 1) * across + 1 : across] * float(weight)
+        for (i, j), weight in np.ndenumerate(weights)
+    ]
+    return sum(parts[1:], parts[0])
+
+
 def _maxpool(layer: Layer, inputs: list[Any]) -> Any:
-    stride = layer.section.whole("stride", 1)
-    size = layer.section.whole("size", stride)
-    # Darknet's default padding of size - 1 puts the smaller half first, as "same" does.
-    return keras.layers.MaxPooling2D(size, stride, padding="same", name=f"maxpool_{layer.index}")(inputs[0])
+    pool, x, name = layer.pool, inputs[0], f"{layer.kind}_{layer.index}"
+    assert pool is not None
+    height, width, channels = x.shape[1:]
+    if pool.depth:
+        return keras.ops.max(keras.ops.reshape(x, (-1, height, width, channels // pool.depth, pool.depth)), axis=3)
+    kind = keras.layers.MaxPooling2D if layer.kind == "maxpool" else keras.layers.AveragePooling2D
+    if _pads_as_same(pool, (height, width)):
+        x = kind(pool.size, pool.strides, padding="same", name=name)(x)
+    else:
+        top, left, bottom, right = pool.pads
+        edges = ((0, 0), (top, bottom), (left, right), (0, 0))
+        average = kind(pool.size, pool.strides, name=name)
+        if layer.kind == "maxpool":
+            x = average(keras.ops.pad(x, edges, constant_values=LOWEST))
+        else:  # the mean of the cells that there are
+            whole = average(keras.ops.pad(keras.ops.ones_like(x), edges))
+            x = average(keras.ops.pad(x, edges)) / whole
+    return x if pool.blur is None else _blur(pool.blur, x)
+
+
+def _pads_as_same(pool: Pool, sides: tuple[int, int]) -> bool:
+    """Tell whether Keras's "same", which pads by what is needed, comes to the pool's own padding."""
+    for side, stride, before, after in zip(sides, pool.strides, pool.pads[:2], pool.pads[2:], strict=True):
+        needed = max((-(-side // stride) - 1) * stride + pool.size - side, 0)
+        out = (side + before + after - pool.size) // stride + 1
+        if out != -(-side // stride) or needed // 2 != before:
+            return False
+    return True
+
+
+def _avgpool(layer: Layer, inputs: list[Any]) -> Any:
+    return keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"avgpool_{layer.index}")(inputs[0])
+
+
+def _product(layer: Layer, inputs: list[Any]) -> Any:
+    name = f"{layer.kind}_{layer.index}"
+    given = keras.layers.Multiply(name=name)(inputs)
+    return _activate(layer.activation, given, f"{name}_{layer.activation}")
 
 
 def _upsample(layer: Layer, inputs: list[Any]) -> Any:
     stride = layer.section.whole("stride", 2)
-    return keras.layers.UpSampling2D(stride, name=f"upsample_{layer.index}")(inputs[0])
+    given = keras.layers.UpSampling2D(stride, name=f"upsample_{layer.index}")(inputs[0])
+    scale = layer.section.real("scale", 1.0)
+    return given if scale == 1 else given * scale
 
 
 def _route(layer: Layer, inputs: list[Any]) -> Any:
@@ -184,18 +241,37 @@ def _route(layer: Layer, inputs: list[Any]) -> Any:
 
 
 def _shortcut(layer: Layer, inputs: list[Any]) -> Any:
-    return keras.layers.Add(name=f"shortcut_{layer.index}")(inputs)
+    if layer.fusion is not None:
+        raise layer.section.error("has weights, which Keras's form of a network lacks; choose another engine")
+    name, channels = f"shortcut_{layer.index}", layer.shape[2]
+    given = keras.layers.Add(name=name)([_fitted(x, channels) for x in inputs])
+    return _activate(layer.activation, given, f"{name}_{layer.activation}")
 
 
-def _yolo(layer: Layer, inputs: list[Any]) -> Any:
+def _fitted(x: Any, channels: int) -> Any:
+    """Return a tensor with as many channels: the first of them, or zeros behind them."""
+    has = x.shape[-1]
+    if has >= channels:
+        return x if has == channels else x[..., :channels]
+    return keras.ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, channels - has)))
+
+
+def _same(layer: Layer, inputs: list[Any]) -> Any:
     return inputs[0]
 
 
 _LAYERS = {
     "convolutional": _convolutional,
     "maxpool": _maxpool,
+    "local_avgpool": _maxpool,
+    "avgpool": _avgpool,
+    "sam": _product,
+    "scale_channels": _product,
+    "dropout": _same,
+    "contrastive": _same,
+    "empty": _same,
     "upsample": _upsample,
     "route": _route,
     "shortcut": _shortcut,
-    "yolo": _yolo,
+    "yolo": _same,
 }

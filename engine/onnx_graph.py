@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from engine.darknet import BN_EPSILON, Convolution, Layer, Network, Weights
+from engine.network import BN_EPSILON, Blur, Convolution, Layer, Network, Weights
 
 OPSET = 19
 """The first whose QuantizeLinear takes float16, which TensorRT wants of a graph in half precision."""
@@ -35,6 +35,8 @@ def to_onnx(network: Network, weights: Weights, batch: int | str = 1) -> onnx.Mo
         inputs = [tensors[i] for i in layer.inputs]
         if layer.convolution is not None:
             tensors[layer.index] = _convolutional(graph, layer.convolution, arrays[layer.index], inputs[0])
+        elif layer.kind == "shortcut":
+            tensors[layer.index] = _shortcut(graph, layer, inputs, network, weights.fusions.get(layer.index))
         else:
             tensors[layer.index] = _EMITTERS[layer.kind](graph, layer, inputs, network)
     outputs = []
@@ -82,10 +84,21 @@ def _convolutional(graph: _Graph, convolution: Convolution, arrays: dict[str, ND
     kernel, bias = folded(convolution, arrays)
     weights = [graph.constant(f"{name}.kernel", kernel), graph.constant(f"{name}.bias", bias)]
     graph.add(
-        "Conv", [source, *weights], name, strides=[convolution.stride] * 2, pads=[convolution.pad] * 4,
-        group=convolution.groups, kernel_shape=[convolution.size] * 2,
+        "Conv", [source, *weights], name, strides=list(convolution.strides), pads=[convolution.pad] * 4,
+        group=convolution.groups, kernel_shape=[convolution.size] * 2, dilations=[convolution.dilation] * 2,
     )  # fmt: skip
-    return _activation(graph, f"{name}_{convolution.activation}", convolution.activation, name)
+    given = _activation(graph, f"{name}_{convolution.activation}", convolution.activation, name)
+    return given if convolution.blur is None else _blur(graph, name, convolution.blur, convolution.filters, given)
+
+
+def _blur(graph: _Graph, name: str, blur: Blur, channels: int, source: str) -> str:
+    name = f"{name}_blur"
+    weights = [graph.constant(f"{name}.kernel", blur.kernel(channels))]
+    weights.append(graph.constant(f"{name}.bias", np.zeros(channels, np.float32)))
+    return graph.add(
+        "Conv", [source, *weights], name, strides=list(blur.strides), pads=[blur.pad] * 4, group=channels,
+        kernel_shape=[blur.size] * 2,
+    )  # fmt: skip
 
 
 def folded(
@@ -105,14 +118,21 @@ def _activation(graph: _Graph, name: str, kind: str, x: str) -> str:
         return x
     if kind == "leaky":
         return graph.add("LeakyRelu", [x], name, alpha=LEAKY_SLOPE)
-    if kind == "logistic":
-        return graph.add("Sigmoid", [x], name)
-    if kind == "relu":
-        return graph.add("Relu", [x], name)
+    if kind in _PLAIN:
+        return graph.add(_PLAIN[kind], [x], name)
+    if kind in _CLIPPED:
+        bounds = (graph.constant(f"{name}.{i}", np.float32(v)) for i, v in enumerate(_CLIPPED[kind]))
+        return graph.add("Clip", [x, *bounds], name)
+    if kind == "hard_mish":  # x above 0, and x (x / 2 + 1) down to -2
+        return graph.add("Mul", [x, graph.add("HardSigmoid", [x], f"{name}.gate", alpha=0.5, beta=1.0)], name)
     if kind == "swish":
         return graph.add("Mul", [x, graph.add("Sigmoid", [x], f"{name}.sigmoid")], name)
     assert kind == "mish", kind  # engine.darknet.ACTIVATIONS has no other
     return _mish(graph, name, x)
+
+
+_PLAIN = {"logistic": "Sigmoid", "relu": "Relu", "elu": "Elu", "selu": "Selu", "tanh": "Tanh"}
+_CLIPPED = {"relu6": (0.0, 6.0), "hardtan": (-1.0, 1.0)}
 
 
 def _mish(graph: _Graph, name: str, x: str) -> str:
@@ -129,22 +149,42 @@ def _mish(graph: _Graph, name: str, x: str) -> str:
 
 
 def _maxpool(graph: _Graph, layer: Layer, inputs: list[str], network: Network) -> str:
-    stride = layer.section.whole("stride", 1)
-    size = layer.section.whole("size", stride)
-    # Darknet's default padding of size - 1 puts the smaller half first, as SAME_UPPER does.
-    return graph.add(
-        "MaxPool", inputs, f"maxpool_{layer.index}", kernel_shape=[size] * 2, strides=[stride] * 2,
-        auto_pad="SAME_UPPER",
-    )  # fmt: skip
+    pool, name, channels = layer.pool, f"{layer.kind}_{layer.index}", layer.shape[2]
+    assert pool is not None
+    if pool.depth:
+        whole = network.layers[layer.inputs[0]].shape[2] if layer.inputs[0] >= 0 else network.channels
+        parts = [_channels(graph, f"{name}.{i}", inputs[0], i, i + pool.depth) for i in range(0, whole, pool.depth)]
+        return graph.add("Max", parts, name)
+    kind, more = ("MaxPool", {}) if layer.kind == "maxpool" else ("AveragePool", {"count_include_pad": 0})
+    given = graph.add(
+        kind, inputs, name, kernel_shape=[pool.size] * 2, strides=list(pool.strides), pads=list(pool.pads), **more
+    )
+    return given if pool.blur is None else _blur(graph, name, pool.blur, channels, given)
+
+
+def _avgpool(graph: _Graph, layer: Layer, inputs: list[str], network: Network) -> str:
+    return graph.add("GlobalAveragePool", inputs, f"avgpool_{layer.index}")
+
+
+def _product(graph: _Graph, layer: Layer, inputs: list[str], network: Network) -> str:
+    name = f"{layer.kind}_{layer.index}"
+    given = graph.add("Mul", inputs, name)
+    return _activation(graph, f"{name}_{layer.activation}", layer.activation, given)
 
 
 def _upsample(graph: _Graph, layer: Layer, inputs: list[str], network: Network) -> str:
     name, stride = f"upsample_{layer.index}", layer.section.whole("stride", 2)
     scales = graph.constant(f"{name}.scales", np.array([1, 1, stride, stride], np.float32))
-    return graph.add(
+    given = graph.add(
         "Resize", [inputs[0], "", scales], name, mode="nearest", nearest_mode="floor",
         coordinate_transformation_mode="asymmetric",
     )  # fmt: skip
+    scale = layer.section.real("scale", 1.0)
+    return (
+        given
+        if scale == 1
+        else graph.add("Mul", [given, graph.constant(f"{name}.scale", np.float32(scale))], f"{name}_scaled")
+    )
 
 
 def _route(graph: _Graph, layer: Layer, inputs: list[str], network: Network) -> str:
@@ -168,21 +208,51 @@ def _channels(graph: _Graph, name: str, source: str, start: int, end: int) -> st
     return graph.add("Slice", [source, *bounds], name)
 
 
-def _shortcut(graph: _Graph, layer: Layer, inputs: list[str], network: Network) -> str:
-    name, total = f"shortcut_{layer.index}", inputs[0]
+def _shortcut(
+    graph: _Graph, layer: Layer, inputs: list[str], network: Network, weights: NDArray[np.float32] | None = None
+) -> str:
+    name = f"shortcut_{layer.index}"
+    inputs = [
+        _fitted(graph, f"{name}.in{i}", x, network.layers[index].shape[2], layer.shape[2])
+        for i, (x, index) in enumerate(zip(inputs, layer.inputs, strict=True))
+    ]
+    if layer.fusion is not None:
+        assert weights is not None
+        shares = layer.fusion.shares(weights)
+        inputs = [
+            graph.add("Mul", [x, graph.constant(f"{name}.share{i}", share.reshape(1, -1, 1, 1))], f"{name}.part{i}")
+            for i, (x, share) in enumerate(zip(inputs, shares, strict=True))
+        ]
+    total = inputs[0]
     for i, x in enumerate(inputs[1:], 2):
         total = graph.add("Add", [total, x], name if i == len(inputs) else f"{name}.{i}")
-    return total
+    return _activation(graph, f"{name}_{layer.activation}", layer.activation, total)
 
 
-def _yolo(graph: _Graph, layer: Layer, inputs: list[str], network: Network) -> str:
+def _fitted(graph: _Graph, name: str, x: str, has: int, wanted: int) -> str:
+    """Return a tensor with as many channels as are wanted: the first of them, or zeros behind them."""
+    if has > wanted:
+        return _channels(graph, name, x, 0, wanted)
+    if has < wanted:
+        pads = graph.constant(f"{name}.pads", np.array([0, 0, 0, 0, 0, wanted - has, 0, 0], np.int64))
+        return graph.add("Pad", [x, pads], name)
+    return x
+
+
+def _same(graph: _Graph, layer: Layer, inputs: list[str], network: Network) -> str:
     return inputs[0]
 
 
 _EMITTERS: dict[str, Callable[[_Graph, Layer, list[str], Network], str]] = {
     "maxpool": _maxpool,
+    "local_avgpool": _maxpool,
+    "avgpool": _avgpool,
+    "sam": _product,
+    "scale_channels": _product,
+    "dropout": _same,
+    "contrastive": _same,
+    "empty": _same,
     "upsample": _upsample,
     "route": _route,
-    "shortcut": _shortcut,
-    "yolo": _yolo,
+    "yolo": _same,
 }

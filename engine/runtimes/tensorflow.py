@@ -29,7 +29,8 @@ class TensorFlowEngine:
 
         @tf.function(input_signature=[signature], jit_compile=xla or None)  # type: ignore[untyped-decorator]
         def call(image: Any) -> Any:
-            return model(image, training=False)
+            heads = model(image, training=False)
+            return heads if isinstance(heads, list | tuple) else [heads]  # Keras gives one head as it is
 
         self._call = call.get_concrete_function()
         self._constant = tf.constant
