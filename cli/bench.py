@@ -45,10 +45,35 @@ def bench(
         Path | None, typer.Option("--out", help="Draw speed (against accuracy) to this PNG (extra plots).")
     ] = None,
     markdown_file: Annotated[Path | None, typer.Option("--markdown", help="Write the table as Markdown.")] = None,
+    recommend: Annotated[
+        bool, typer.Option("--recommend", help="Say which to take: the most accurate that keeps --budget-ms here.")
+    ] = False,
+    models: Annotated[str | None, typer.Option(help="With --recommend: several, as mine,yolov4-tiny.")] = None,
+    budget_ms: Annotated[
+        float, typer.Option("--budget-ms", min=0.1, help="With --recommend: from frame to boxes, at p99.")
+    ] = 15.0,
+    beside: Annotated[
+        str | None, typer.Option("--while", metavar="COMMAND", help="With --recommend: a game that runs meanwhile.")
+    ] = None,
+    check_s: Annotated[
+        float, typer.Option("--check-s", min=1, help="With --recommend: seconds that the best is run for.")
+    ] = 10.0,
     plugin: Plugins = None,
     json_file: Json = None,
 ) -> None:
     """Time every engine and precision there is, in turn in one run, from frame to boxes."""
+    if recommend:
+        from cli.bench_recommend import Arguments, run
+
+        run(
+            Arguments(
+                [model_files(model, cfg, weights, names)] if models is None else listed(models),
+                sizes, engines, budget_ms, beside, frames, check_s, image, images, annotations, plugin, json_file,
+            )
+        )  # fmt: skip
+        return
+    if models is not None or beside is not None:
+        raise UserError("--models and --while belong to --recommend")
     from agent.discovery import discover
     from cli.output import print_provenance, save, save_json
     from cli.tables import print_table
@@ -71,12 +96,10 @@ def bench(
     loaded, classes = load(files)
     own = (loaded.network.width, loaded.network.height)
     wanted_sizes = [sides("--sizes", part) for part in listed(sizes) or [""]] if sizes is not None else [own]
-    wanted = candidates(files) if engines is None else _engines(engines)
-    if (images is None) != (annotations is None):
-        raise UserError("give --images and --annotations, or neither")
-    truth = read(annotations, images, classes) if images and annotations else None
+    wanted = candidates(files) if engines is None else engines_of(engines)
+    truth = read(annotations, images, classes) if both(images, annotations) else None  # type: ignore[arg-type]
     pixels = read_image(image or PICTURE)
-    accuracy = None if truth is None else _accuracy(truth, classes)
+    accuracy = None if truth is None else accuracy_on(truth, classes)
     with progress() as tell:
         result = benching.bench(files, wanted, wanted_sizes, pixels, frames, tell, accuracy)
     heads = [*benching.HEADS, "how"]
@@ -93,7 +116,8 @@ def bench(
         save(picture, benching.draw(result.rows, identity(files)["name"]), "picture")
 
 
-def _accuracy(truth: list[Any], classes: tuple[str, ...]) -> Any:
+def accuracy_on(truth: list[Any], classes: tuple[str, ...]) -> Any:
+    """Return what measures AP50, points, of a job on annotated images."""
     from dataclasses import replace
 
     from engine.worker import Worker
@@ -107,7 +131,21 @@ def _accuracy(truth: list[Any], classes: tuple[str, ...]) -> Any:
     return accuracy
 
 
-def _engines(text: str) -> list[tuple[str, str]]:
+def both(images: Path | None, annotations: Path | None) -> bool:
+    """Tell whether annotated images are given.
+
+    :raises UserError: only one of the two options is.
+    """
+    if (images is None) != (annotations is None):
+        raise UserError("give --images and --annotations, or neither")
+    return images is not None
+
+
+def engines_of(text: str) -> list[tuple[str, str]]:
+    """Return engines and precisions that `--engines` lists.
+
+    :raises UserError: there is no such one.
+    """
     from core.precision import PRECISIONS
     from engine.engine import check_engine
 

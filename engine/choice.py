@@ -28,7 +28,7 @@ from core.text import read_json, validated
 from engine.darknet import Network
 from engine.distance import distance
 from engine.engine import AUTO, Model
-from engine.models import Files
+from engine.models import Files, OnnxFiles
 from engine.onnx_network import OnnxNetwork
 from engine.runtime import find_runtime, registered
 from engine.worker import Job, Worker
@@ -66,6 +66,8 @@ def candidates(files: Files | Model) -> list[tuple[str, Precision]]:
     found: list[tuple[str, Precision]] = []
     for entry in registered().values():
         runtime = entry.runtime
+        if runtime.darknet_only and isinstance(files, OnnxFiles):
+            continue
         for name in runtime.engines():
             for precision in runtime.precisions:
                 needed = runtime.needs(precision)

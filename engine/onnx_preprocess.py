@@ -88,7 +88,7 @@ def _as_they_come(graph: Any) -> bool:
     if swap is not None:
         graph.node.remove(swap)
         for node in graph.node:
-            node.input[:] = [IMAGE if name == SWAPPED else name for name in node.input]
+            node.input[:] = [swap.input[0] if name == SWAPPED else name for name in node.input]
         return False
     image = {IMAGE}
     for node in graph.node:

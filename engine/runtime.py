@@ -55,6 +55,7 @@ class Runtime:
     :param preprocess: where pixels are prepared: what measured faster.
     :param postprocess: where heads are decoded, likewise.
     :param reads_onnx: whether it takes an ONNX graph, which pre- and post-processing can be written into.
+    :param darknet_only: whether it takes no other family's networks.
     :param needs: the file that conversion must have added to a bundle before this precision can run, None for none.
     """
 
@@ -69,6 +70,7 @@ class Runtime:
     preprocess: Place = "host"
     postprocess: Place = "host"
     reads_onnx: bool = True
+    darknet_only: bool = False
     needs: Callable[[Precision], str | None] = field(default=lambda precision: None)
 
     @property

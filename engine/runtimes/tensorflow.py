@@ -67,4 +67,5 @@ RUNTIME = Runtime(
     present=lambda: ("tensorflow", "tensorflow:xla"),
     distributions=("tensorflow", "keras", "numpy"),
     reads_onnx=False,
+    darknet_only=True,
 )
