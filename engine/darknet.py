@@ -24,6 +24,10 @@ __all__ = [
 ]  # fmt: skip
 
 
+NET_OPTIONS = ("width", "height", "channels", "letter_box")
+"""What of [net] says something about the network."""
+
+
 def read_cfg(path: Path, size: tuple[int, int] | None = None) -> Network:
     """Read a cfg file.
 
@@ -86,9 +90,12 @@ def _sections(text: str, path: str) -> Iterator[Section]:
 
 
 def _option(section: Section, key: str, value: str, row: int) -> None:
-    """Take an option in; Darknet would go by the first of two, and whoever added the second meant that."""
+    """Take an option in; Darknet would go by the first of two, and whoever added the second meant that.
+
+    What only training reads may stand in [net] twice, as in yolov3-openimages.cfg.
+    """
     before = section.options.setdefault(key, value)
-    if before != value:
+    if before != value and (section.kind not in ("net", "network") or key in NET_OPTIONS):
         raise UserError(
             f"{section.path}:{row}: [{section.kind}] has {key}={shown(value)} here and {key}={shown(before)} before; "
             "leave one of them"

@@ -213,5 +213,8 @@ def test_what_is_out_of_scope_is_named(text: str, says: str) -> None:
         parse_cfg(NET + text + HEAD)
 
 
-def test_an_option_given_twice_alike_is_one() -> None:
+def test_an_option_given_twice_alike_is_one_and_what_training_reads_is_of_no_matter() -> None:
     assert parse_cfg(NET + CONV.format(8) + "filters=8\n" + HEAD).layers[0].shape[2] == 8
+    assert parse_cfg(NET + "batch=64\nbatch=1\n" + CONV.format(8) + HEAD).layers[0].shape[2] == 8
+    with pytest.raises(UserError, match="has width=64 here and width=32 before"):
+        parse_cfg(NET + "width=64\n" + CONV.format(8) + HEAD)
