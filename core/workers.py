@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 
 from core.files import ROOT
 
-MOST = 61
-"""The most processes that Windows lets Python wait for at once."""
+MOST = 61 if sys.platform == "win32" else 512
+"""The most processes: of 61 Windows lets Python wait at once."""
 END_S = 2.0
 """How long workers may take to end of themselves after SIGTERM."""
 

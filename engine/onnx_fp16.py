@@ -21,11 +21,17 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     convolutions; the weights' scales stay float32, since a channel's may be smaller than float16 can hold, and their
     DequantizeLinear is followed by a Cast.
 
+    What float16 has no operator for stays in float32, and numbers that are made in the graph as float32 are float16.
+
     :raises UserError: a weight is larger than float16 can hold.
     """
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
+    inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
+    floats = {value.name for value in inferred if value.type.tensor_type.elem_type == TensorProto.FLOAT}
+    _made_inside(graph)
+    kernels = {name for node in graph.node if node.op_type == "Conv" for name in node.input[1:]}
     weight_scales = {
         node.input[1]
         for node in graph.node
@@ -36,8 +42,9 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
         if tensor.data_type != TensorProto.FLOAT or tensor.name in weight_scales | resize_scales:
             continue
         value = numpy_helper.to_array(tensor)
-        if np.abs(value).max(initial=0) > LARGEST:
+        if tensor.name in kernels and np.abs(value).max(initial=0) > LARGEST:
             raise UserError(f"{tensor.name}: a weight is larger than fp16 can hold ({LARGEST:.0f}); use fp32")
+        value = np.clip(value, -LARGEST, LARGEST)  # a mask's "minus infinity"
         tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float16), tensor.name))
     inputs = {value.name for value in graph.input if value.type.tensor_type.elem_type == TensorProto.FLOAT}
     outputs = {value.name for value in graph.output}
@@ -50,6 +57,8 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
             output = node.output[0]
             node.output[0] = f"{output}:fp32"
             nodes += [node, _cast(f"{output}:fp32", output, TensorProto.FLOAT16)]
+        elif node.op_type in FLOAT32_ONLY and node.output[0] in floats:
+            nodes += _in_float32(node)
         elif node.output[0] in outputs:
             output = node.output[0]
             node.output[0] = f"{output}:fp16"
@@ -59,6 +68,32 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     del graph.node[:]
     graph.node.extend(nodes)
     return result
+
+
+FLOAT32_ONLY = frozenset({"Range"})
+"""Operators without a float16 form."""
+
+
+def _made_inside(graph: onnx.GraphProto) -> None:
+    """Make float16 of what casts and fills make float32."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+                attribute.i = TensorProto.FLOAT16
+            elif node.op_type == "ConstantOfShape" and attribute.t.data_type == TensorProto.FLOAT:
+                value = numpy_helper.to_array(attribute.t).astype(np.float16)
+                attribute.t.CopyFrom(numpy_helper.from_array(value))
+        if node.op_type == "ConstantOfShape" and not node.attribute:  # zeros, float32
+            node.attribute.append(helper.make_attribute("value", numpy_helper.from_array(np.zeros(1, np.float16))))
+
+
+def _in_float32(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """Return the node with casts around it."""
+    before = [_cast(name, f"{name}:{node.name}:fp32", TensorProto.FLOAT) for name in node.input]
+    node.input[:] = [cast.output[0] for cast in before]
+    output = node.output[0]
+    node.output[0] = f"{output}:fp32"
+    return [*before, node, _cast(f"{output}:fp32", output, TensorProto.FLOAT16)]
 
 
 def fp16_outputs(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -144,7 +144,7 @@ def fit(
                 raise UserError(f"the loss is no number any more in epoch {epoch + 1}; use a lower learning rate")
             parts = [float(logs[name][-1]) for name in ("box", "objectness", "classes")]
             current = [ops.convert_to_numpy(v) for v in model.trainable_variables]
-            optimizer.finalize_variable_values(model.trainable_variables)  # puts the moving average in their place
+            optimizer.average_into(model.trainable_variables)
             ap, ap50 = measure(_detect(model.body, network, held_out), held_out)
             box, objectness, kinds = (round(part, 4) for part in parts)
             history.append(Epoch(epoch + 1, round(loss, 4), box, objectness, kinds, round(ap, 2), round(ap50, 2)))
@@ -220,6 +220,20 @@ class _Tell(keras.callbacks.Callback):  # type: ignore[misc]
         self._tell(batch + 1)
 
 
+class AveragedAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
+    """AdamW with a moving average of the weights, which are left as they are until the average is asked for.
+
+    Keras puts the average in the weights' place whenever `fit` ends, so that each epoch would begin with it.
+    """
+
+    def finalize_variable_values(self, var_list: Any) -> None:
+        """Leave the weights as they are."""
+
+    def average_into(self, variables: Any) -> None:
+        """Put the moving average in the place of the weights."""
+        super().finalize_variable_values(variables)
+
+
 def _optimizer(plan: Plan, steps: int) -> Any:
     warm = max(1, round(plan.warm_up_epochs * steps))
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -231,7 +245,7 @@ def _optimizer(plan: Plan, steps: int) -> Any:
     )
     # A short training must not end with an average of its beginning.
     average = min(plan.average, max(0.0, 1 - 20 / (plan.epochs * steps)))
-    optimizer = keras.optimizers.AdamW(
+    optimizer = AveragedAdamW(
         schedule, weight_decay=plan.decay, global_clipnorm=10.0, use_ema=True, ema_momentum=average
     )
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])

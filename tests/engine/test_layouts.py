@@ -320,3 +320,54 @@ def test_a_stored_picture_tells_raw_from_decoded_boxes(tmp_path: Path) -> None:
         assert network.family.name == name
         assert "by a run on a stored picture" in network.how[0]
     assert read_image(Path(__file__).parents[2] / "engine" / "check.jpg").ndim == 3
+
+
+def test_half_precision_of_other_families(tmp_path: Path) -> None:
+    """Numbers that the graph makes itself, a mask's minus infinity, and a range, which float16 lacks."""
+    from onnx import TensorProto, helper
+
+    from engine.onnx_fp16 import to_fp16
+    from engine.runtimes.onnx import OnnxEngine
+
+    made = onnx.load(str(yolov8(tmp_path / "a.onnx")))
+    graph = made.graph
+    last = graph.output[0].name
+    for node in graph.node:
+        node.output[:] = ["found" if name == last else name for name in node.output]
+    graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.array(value, kind), name)
+            for name, value, kind in (
+                ("zero", 0, np.float32),
+                ("one", 1, np.float32),
+                ("two", 2, np.float32),
+                ("shape", [1], np.int64),
+                ("mask", -1e9, np.float32),
+                ("int0", 0, np.int64),
+                ("int2", 2, np.int64),
+                ("int1", 1, np.int64),
+            )
+        ]
+    )
+    graph.node.extend(
+        [
+            helper.make_node("Range", ["zero", "two", "one"], ["steps"]),
+            helper.make_node("Range", ["int0", "int2", "int1"], ["places"]),
+            helper.make_node("Cast", ["places"], ["placed"], to=TensorProto.FLOAT),
+            helper.make_node("Sub", ["steps", "placed"], ["nothings"]),
+            helper.make_node("ReduceSum", ["nothings"], ["none"], keepdims=0),
+            helper.make_node("ConstantOfShape", ["shape"], ["filled"]),
+            helper.make_node("Max", ["filled", "mask"], ["masked"]),
+            helper.make_node("Add", ["none", "masked"], ["nought"]),
+            helper.make_node("Add", ["found", "nought"], [last]),
+        ]
+    )
+    (tmp_path / "b.onnx").write_bytes(made.SerializeToString())
+    model, _ = load(OnnxFiles(tmp_path / "b.onnx"))
+    half = to_fp16(float_graph(model))
+    assert not any(tensor.data_type == TensorProto.FLOAT for tensor in half.graph.initializer)
+    engine = OnnxEngine(half.SerializeToString(), "cpu", precision="fp16")
+    Preprocessor(engine.input, engine.layout, model.network.fit).run(PIXELS)
+    boxes, scores = model.network.layout.table(engine.infer())
+    np.testing.assert_allclose(boxes[AT], BOXES, atol=0.1)
+    np.testing.assert_allclose(scores.max(axis=1)[AT], SCORES, atol=1e-3)
