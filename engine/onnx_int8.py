@@ -46,7 +46,7 @@ def with_weights_of(model: onnx.ModelProto, other: onnx.ModelProto) -> onnx.Mode
         quantized = node.op_type == "Conv" and node.input[1].endswith(":dq")
         names = [node.input[1].removesuffix("dq") + part for part in ("q", "scale")] if quantized else []
         if quantized and all(name in theirs for name in names):
-            for name in (*names, node.input[2]):
+            for name in (*names, *node.input[2:]):
                 mine[name].CopyFrom(theirs[name])
     return result
 

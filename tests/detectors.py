@@ -76,7 +76,7 @@ def save(path: Path, graph: onnx.GraphProto, metadata: Mapping[str, str] | None 
 
 
 def convolving(path: Path, opset: int = 17, seed: int = 0, bgr: bool = True) -> Path:
-    """Write a small YOLOX with raw heads: SiLU, a depthwise convolution, a kernel that two share, heads of strides."""
+    """Write a small YOLOX with raw heads: SiLU, a depthwise convolution, one without a bias, one used twice."""
     rng = np.random.default_rng(seed)
     constants: list[onnx.TensorProto] = []
     nodes: list[onnx.NodeProto] = []
@@ -85,10 +85,14 @@ def convolving(path: Path, opset: int = 17, seed: int = 0, bgr: bool = True) -> 
         constants.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
-    def conv(x: str, out: int, into: int, stride: int, name: str, group: int = 1, act: bool = True) -> str:
+    def conv(
+        x: str, out: int, into: int, stride: int, name: str, group: int = 1, act: bool = True, bias: bool = True
+    ) -> str:
         side = 3 if act else 1
         kernel = rng.normal(0, (2 / (into / group * side * side)) ** 0.5, (out, into // group, side, side))
-        inputs = [x, const(f"{name}.w", kernel.astype(np.float32)), const(f"{name}.b", np.zeros(out, np.float32))]
+        inputs = [x, const(f"{name}.w", kernel.astype(np.float32))]
+        if bias:
+            inputs.append(const(f"{name}.b", np.zeros(out, np.float32)))
         pads, strides = [side // 2] * 4, [stride] * 2
         nodes.append(helper.make_node("Conv", inputs, [name], pads=pads, strides=strides, group=group))
         if not act:
@@ -102,8 +106,14 @@ def convolving(path: Path, opset: int = 17, seed: int = 0, bgr: bool = True) -> 
         nodes.append(helper.make_node("Mul", [x, const("scale", np.float32(1 / 255))], ["unit"]))
         x = "unit"
     x = conv(x, 8, 3, 2, "stem")
-    x = conv(x, 16, 8, 2, "down")
+    x = conv(x, 16, 8, 2, "down", bias=False)
     x = conv(x, 16, 16, 1, "depthwise", group=16)
+    for i in range(2):
+        y = helper.make_node("Conv", [x, "shared.w", "shared.b"], [f"shared{i}"], pads=[0] * 4, strides=[1, 1])
+        nodes.append(y)
+        x = f"shared{i}"
+    const("shared.w", rng.normal(0, 0.25, (16, 16, 1, 1)).astype(np.float32))
+    const("shared.b", np.zeros(16, np.float32))
     tables = []
     for i in range(3):
         x = conv(x, 16, 16, 2, f"stage{i}")
