@@ -52,6 +52,33 @@ VOC = (
     "<ymax>60</ymax></bndbox></object><object><name>car</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax>"
     "<ymax>9</ymax></bndbox></object></annotation>"
 )
+LABEL_STUDIO = [
+    {
+        "id": 1,
+        "data": {"image": "/data/upload/1/0a1b2c3d-a.png"},
+        "annotations": [
+            {
+                "was_cancelled": False,
+                "result": [
+                    {
+                        "type": "rectanglelabels",
+                        "original_width": 96,
+                        "original_height": 72,
+                        "value": {
+                            "x": 10, "y": 20.5, "width": 30, "height": 40, "rotation": 5, "rectanglelabels": ["person"]
+                        },
+                    },
+                    {"value": {"points": [[10, 10], [40, 10], [40, 50]], "polygonlabels": ["car"]}},
+                ],
+            }
+        ],
+    }
+]  # fmt: skip
+CVAT = (
+    "<?xml version='1.0' encoding='utf-8'?><annotations><version>1.1</version><image id='0' name='a.png' width='96' "
+    "height='72'><box label='person' xtl='10' ytl='20' xbr='40' ybr='60' rotation='3'/><polygon label='car' "
+    "points='1,2;30,4;20,40'/></image></annotations>"
+)
 YOLO = "0 0.5 0.5 0.25 0.25\n1 0.25 0.75 0.125 0.25\n"
 MODEL = "names: [person, car]\nsize: [64, 96]\nsource: mine\nsha256: {network.cfg: abc, network.weights: def}\n"
 PROFILE = """mode: lock-step
@@ -102,9 +129,11 @@ def readers(folder: Path) -> list[Reader]:
     from engine import choice
     from engine.darknet import parse_cfg, random_weights, read_cfg, read_weights, write_weights
     from engine.models import read_manifest, read_names
+    from engine.onnx_network import open_onnx
     from evaluation import latency
     from evaluation.annotations import category_names
     from evaluation.datasets import read
+    from evaluation.tool_exports import class_names_of
 
     rng = np.random.default_rng(0)
     for name in ("images", "set", "record"):
@@ -143,6 +172,11 @@ def readers(folder: Path) -> list[Reader]:
         Reader("coco", "instances.json", text(COCO), labels, _records),
         Reader("coco-names", "names.json", text(COCO), category_names, _names),
         Reader("voc", "set/a.xml", VOC.encode(), lambda p: labels(p.parent), _records),
+        Reader("label-studio", "tasks.json", text(LABEL_STUDIO), labels, _records),
+        Reader("label-studio-names", "label-studio.json", text(LABEL_STUDIO), class_names_of, _names),
+        Reader("cvat", "annotations.xml", CVAT.encode(), labels, _records),
+        Reader("cvat-names", "cvat.xml", CVAT.encode(), class_names_of, _names),
+        Reader("onnx", "a.onnx", _detector(), open_onnx, lambda network: None),
         Reader("yolo", "set/a.txt", YOLO.encode(), lambda p: labels(p.parent), _records),
         Reader("model.yaml", "model.yaml", MODEL.encode(), lambda p: read_manifest(p.parent), _manifest),
         Reader("profile", "p.yaml", PROFILE.encode(), load_profile, lambda loaded: None),
@@ -152,6 +186,24 @@ def readers(folder: Path) -> list[Reader]:
         Reader("latency", "r.json", text(REPORT), lambda p: latency.rows([latency.read(p)]), _latencies),
         Reader("engines", "engines.json", text(ENGINES), lambda p: choice._read(), _engines),
     ]
+
+
+def _detector() -> bytes:
+    """Return a detector in ONNX: YOLOv8's layout, of two classes."""
+    from onnx import TensorProto, helper
+
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=1),
+        helper.make_node("Squeeze", ["mean"], ["flat"]),
+        helper.make_node("Expand", ["flat", "shape"], ["output0"]),
+    ]
+    shape = helper.make_tensor("shape", TensorProto.INT64, [3], [1, 6, 84])
+    image = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 64])
+    output = helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 6, 84])
+    graph = helper.make_graph(nodes, "detector", [image], [output], [shape])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, {"names": "{0: 'person', 1: 'car'}", "task": "detect", "imgsz": "[64, 64]"})
+    return bytes(model.SerializeToString())
 
 
 def _frames(frames: Any) -> Callable[[Path], Any]:

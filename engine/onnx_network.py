@@ -210,7 +210,7 @@ def _signature(
     fixed = at_input_size(proto, *size)
     try:
         shapes = output_shapes(fixed.SerializeToString(), [value.name for value in fixed.graph.output])
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:  # the second of names that are no text
         raise UserError(f"{path}: the network cannot be read: {first_line(error)}; is it a whole ONNX file?") from error
     return Signature(tuple(Tensor(name, shape) for name, shape in shapes.items()), metadata, *size, names)
 

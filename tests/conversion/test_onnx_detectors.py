@@ -88,7 +88,9 @@ def test_engines_are_tried_on_it(bundle: Path) -> None:
     assert all(trial.good for trial in trials), [trial.reason for trial in trials]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT for RTX is not installed")
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT for RTX is not installed"
+)
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_tensorrt_for_rtx_plans_it(bundle: Path, precision: str) -> None:
     convert(Request(find(str(bundle)), bundle, precision, "tensorrt-rtx"), silent)
@@ -99,7 +101,8 @@ def test_tensorrt_for_rtx_plans_it(bundle: Path, precision: str) -> None:
     assert set(kinds) <= {"Half", "Int8"}
     if precision == "int8":
         assert kinds["Int8"] >= len(layers(model)) - kept
-        assert not plan.lonely_activations, "SiLU is computed with what makes codes for the next convolution"
+        # Elsewhere SiLU is computed with what makes codes for the next convolution.
+        assert len(plan.lonely_activations) <= 1, "the one before the depthwise convolution, which takes no codes"
 
 
 def test_it_is_not_trained_or_saved_here(bundle: Path) -> None:
