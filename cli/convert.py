@@ -274,11 +274,23 @@ def _tuned(request: Request, given: Arguments, tell: Progress, tried: list[Any],
                 if needed is None
                 else (f"; that is too few to tell a loss of {given.budget:g}, which takes some {needed:,}")
             )
-            told[:] = [*told, f"{scheme}: AP50 lost {found}, points, on {len(truth)} pictures{few}"]
+            what = (
+                "pictures"
+                if annotated is not None
+                else "calibration pictures, of the boxes that FP32 itself finds there"
+            )
+            told[:] = [*told, f"{scheme}: AP50 lost {found}, points, on {len(truth)} {what}{few}"]
             return found
 
         tuning = Tuning(network, loss, given.budget, tried, lambda row: _tell(tell, row, len(tried)), tell)
-        return tuning.search(material, scheme)
+        chosen = tuning.search(material, scheme)
+        left = tried[-1].loss
+        if left is not None and left[0] > given.budget:
+            told.append(
+                f"{scheme}: that is more than the budget of {given.budget:g}, with {len(chosen.keep)} more layers in "
+                "float; no others are put back"
+            )
+        return chosen
 
     return replace(request, tune=search)
 

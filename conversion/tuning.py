@@ -133,17 +133,21 @@ class Tuning:
         if loss.value <= self.budget:
             return how
         order = self._sensitive(scheme, how)
-        for n in range(1, min(FLOAT_LAYERS, len(order)) + 1):
+        most = min(FLOAT_LAYERS, len(order))
+        for n in range(1, most + 1):
             more = replace(how, keep=tuple(order[:n]))
-            loss = self._loss(material, scheme, more, self._errors(scheme, more))
+            loss = self._loss(material, scheme, more, self._errors(scheme, more), n == most)
             if loss.value <= self.budget:
                 break
         return more
 
-    def _loss(self, material: Material, scheme: Scheme, how: Int8, given: NDArray[np.float64]) -> Loss:
+    def _loss(
+        self, material: Material, scheme: Scheme, how: Int8, given: NDArray[np.float64], last: bool = False
+    ) -> Loss:
+        """Return the loss of a way, which is taken if that is within the budget, or it is the last one."""
         loss = self.measure(executor(material.quantized(scheme, how, LEVELS[scheme]), scheme))
         told = (round(loss.value, 2), round(loss.low, 2), round(loss.high, 2))
-        self._add(scheme, how, given, None, True, told)
+        self._add(scheme, how, given, None, last or loss.value <= self.budget, told)
         return loss
 
     def _sensitive(self, scheme: Scheme, how: Int8) -> list[str]:

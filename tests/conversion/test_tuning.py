@@ -52,6 +52,7 @@ def test_sensitive_layers_go_back_to_float_until_the_loss_is_within_the_budget(m
     assert len(how.keep) == 2 <= FLOAT_LAYERS
     measured = [row for row in rows if row.loss is not None]
     assert [len(row.keep) for row in measured] == [0, 1, 2]
+    assert [row.chosen for row in measured] == [False, False, True]
     assert measured[2].error < measured[0].error, "what is float adds no error"
 
 
