@@ -7,6 +7,7 @@ conversion makes joins them.
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,6 +54,8 @@ OTHER_FILES = {
 
 OFFICIAL = ("yolov4", "yolov4-tiny", "yolov3", "yolov3-tiny")
 """The models that `agent.py fetch` can get."""
+
+log = logging.getLogger("reticle")
 
 
 class Manifest(BaseModel):
@@ -207,6 +210,8 @@ def load(files: Files, size: tuple[int, int] | None = None) -> tuple[Model, tupl
     """
     network, names = check(files, size)
     weights = files.weights if isinstance(files, ModelFiles) else files.onnx
+    if files.folder is None and not isinstance(network, Network):  # nobody has seen yet what it was taken for
+        log.info("%s: %s", network.path, "; ".join(network.how))
     return Model(network, weights, files.folder, files.sha256, files), names
 
 
