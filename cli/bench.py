@@ -152,6 +152,8 @@ def engines_of(text: str) -> list[tuple[str, str]]:
     found = []
     for part in listed(text):
         engine, _, precision = part.rpartition(":")
+        if not engine:
+            raise UserError(f'--engines has "{part}"; give engine and precision, as openvino:int8')
         one_of("a precision in --engines", precision, PRECISIONS)
         check_engine(engine, precision)
         found.append((engine, precision))

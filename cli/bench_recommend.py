@@ -70,6 +70,8 @@ def run(given: Arguments) -> None:
             "which of these models is the better one cannot be told without annotated images (--images, --annotations)",
             soft_wrap=True,
         )
+    elif all(row.alone is None for row in found.rows):
+        raise UserError("\n".join(dict.fromkeys(row.reason for row in found.rows)))
     else:
         out.print(f"nothing here keeps {given.budget_ms:g} ms; a smaller size or model may", soft_wrap=True)
     block = provenance()
@@ -84,6 +86,8 @@ def _candidates(given: Arguments) -> list[Candidate]:
     from engine.models import find
     from evaluation.recommend import Candidate
 
+    if not given.models:
+        raise UserError("--models names no model; give some, as mine,yolov4-tiny")
     found = []
     for model in given.models:
         files: Files = find(model) if isinstance(model, str) else model

@@ -87,6 +87,10 @@ def _run(given: Arguments) -> None:
     if given.model is not None:
         _autolabel(loaded, given, given.model)
         return
+    only = {"--unsure": given.unsure, "--second": given.second, "--footage": given.footage}
+    strange = [option for option, value in only.items() if value]
+    if strange:
+        raise UserError(f"{' and '.join(strange)} belong to --autolabel MODEL")
     from cli.output import announce, save
     from cli.tables import print_table
     from core.progress import counter

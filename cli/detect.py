@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """Images that the table lists; the JSON has them all."""
-SHARED = ("engine", "precision", "confidence")
+SHARED = ("engine", "precision", "confidence", "size", "resize")
 """Settings that the model of --against has, too."""
 
 
@@ -119,8 +119,9 @@ def _differences(
     from core.provenance import provenance
     from evaluation import differences
 
+    unreadable: list[str] = []
     with progress() as tell:
-        found = differences.compare(detector, other, files, counter(tell, "detecting", len(files)))
+        found = differences.compare(detector, other, files, unreadable, counter(tell, "detecting", len(files)))
     lines = [
         [
             difference.image.name,
@@ -140,6 +141,8 @@ def _differences(
     save_json(json_file, {"differences": rows, "against": both[1]}, provenance(**both[0]))
     if sheet is not None and found:
         save(sheet, differences.sheet(found, detector, other), "contact sheet")
+    if unreadable:
+        raise UserError("\n".join([*unreadable, "the other images are done"]))
 
 
 def _named(found: Detections, names: Sequence[str]) -> str:

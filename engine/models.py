@@ -146,7 +146,7 @@ def find(name: str, folder: Path | None = None) -> Files:
     :param folder: where relative paths count from.
     :raises UserError: there is none, or one of its files is not the one it was made with.
     """
-    suffix = Path(name).suffix.lower()
+    suffix = Path(name).suffix.lower() if name else ""
     if suffix == ".onnx":
         return OnnxFiles((folder or Path()) / name)
     if suffix in OTHER_FILES:

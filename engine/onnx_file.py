@@ -7,7 +7,7 @@ from pathlib import Path
 import google.protobuf.message
 import onnx
 
-from core.errors import UserError
+from core.errors import UserError, first_line
 from core.files import sha256
 
 
@@ -29,6 +29,11 @@ def read_onnx(path: Path, digest: str | None = None, remedy: str = "convert agai
         raise UserError(f"{path}: the graph cannot be read: {error.strerror}; {remedy}") from error
     except google.protobuf.message.DecodeError as error:
         raise UserError(f"{path}: this is not an ONNX file; {remedy}") from error
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise UserError(
+            f"{path}: the file that its weights are in cannot be read ({first_line(error)[:200]}); copy it beside this "
+            "one, or export into one file"
+        ) from error
 
 
 def in_one_file(path: Path, folder: Path) -> Path:

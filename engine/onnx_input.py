@@ -65,6 +65,8 @@ def with_words(spec: InputSpec, text: str) -> InputSpec:
     changes: dict[str, object] = {}
     for word in filter(None, (part.strip().lower() for part in text.split(","))):
         if word in WORDS:
+            if changes.keys() & WORDS[word].keys():
+                raise UserError(f'--preprocess has "{word}", which contradicts what stands before it: {text}')
             changes |= WORDS[word]
             continue
         key, _, value = word.partition("=")

@@ -25,6 +25,7 @@ from engine.onnx_canonical import SIZES, at_input_size, canonical
 from engine.onnx_file import read_onnx
 from engine.onnx_input import InputSpec, with_words
 
+LONGEST_SIDE = 4096
 DEFAULT_SIDE = 640
 """Of a picture, where the file fixes none."""
 OTHER_TASKS = {"classify": "classifies whole pictures", "obb": "finds boxes that are turned"}
@@ -107,7 +108,10 @@ def open_onnx(
     proto = read_source(path)
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     width, height = _size(proto, path, metadata, size)
-    names = names or _names(metadata, path)
+    own = _names(metadata, path, names is None)
+    if names is not None and own is not None and len(names) != len(own):
+        raise UserError(f"{path}: the network's metadata has {len(own)} class names, and {len(names)} are given")
+    names = names or own
     signature = _signature(proto, path, metadata, (width, height), None if names is None else len(names))
     task = signature.task
     if task in OTHER_TASKS:
@@ -124,9 +128,13 @@ def open_onnx(
     spec = spec_of(family)
     if not isinstance(preprocess, InputSpec):
         how.append(f"pixels {spec}, {'as given' if preprocess else 'as this family has them'}")
+    if names is None and family.counts_by_names:
+        how.append(
+            f"its outputs do not say how many classes there are: {chosen.classes}, as COCO has; else give --names"
+        )
     if task in ("segment", "pose"):
         how.append(f"its boxes are read; what it tells beside them ({task}) is left alone")
-    if names is not None and len(names) != chosen.classes and family.name not in ("end-to-end", "detr"):
+    if names is not None and len(names) != chosen.classes:
         raise UserError(
             f"{path}: the network tells {chosen.classes} classes apart, and there are {len(names)} names for them"
         )
@@ -151,18 +159,26 @@ def read_source(path: Path) -> onnx.ModelProto:
     return _read(path, (about.st_size, about.st_mtime_ns))
 
 
-def _names(metadata: dict[str, str], path: Path) -> tuple[str, ...] | None:
-    """Return the class names that an exporter wrote down, as a Python literal."""
+def _names(metadata: dict[str, str], path: Path, needed: bool) -> tuple[str, ...] | None:
+    """Return the class names that an exporter wrote down, as a Python literal.
+
+    :raises UserError: they cannot be read, and are needed.
+    """
     if "names" not in metadata:
         return None
     try:
         found = ast.literal_eval(metadata["names"])
-        listed = [found[key] for key in sorted(found)] if isinstance(found, dict) else list(found)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        found = None
+    if isinstance(found, dict) and sorted(found, key=str) == sorted(range(len(found)), key=str):
+        found = [found[i] for i in range(len(found))]
+    if not isinstance(found, list | tuple) or not found or not all(isinstance(name, str) for name in found):
+        if not needed:
+            return None
         raise UserError(
             f"{path}: its metadata has no class names that can be read ({shown(metadata['names'])}); give --names"
-        ) from None
-    return class_names([str(name) for name in listed], f"{path}: names")
+        )
+    return class_names(found, f"{path}: names")
 
 
 def _size(
@@ -188,13 +204,26 @@ def _size(
         if wanted not in (None, (width, height)):
             raise UserError(f"{path}: the network's input is fixed at {width}x{height}; export it with dynamic axes")
         return width, height
-    if wanted is not None:
-        return wanted
+    size = wanted or _stated(metadata) or (width or DEFAULT_SIDE, height or DEFAULT_SIDE)
+    if any(fixed is not None and fixed != side for fixed, side in zip((width, height), size, strict=True)):
+        raise UserError(
+            f"{path}: the network's input is fixed at {width or 'any'}x{height or 'any'}, not {size[0]}x{size[1]}"
+        )
+    if not all(32 <= side <= LONGEST_SIDE and side % 32 == 0 for side in size):
+        raise UserError(
+            f"{path}: its input would be {size[0]}x{size[1]}; give --size, sides that are multiples of 32, "
+            f"{LONGEST_SIDE} at the most"
+        )
+    return size
+
+
+def _stated(metadata: dict[str, str]) -> tuple[int, int] | None:
+    """Return width and height that the metadata has, None where it has none."""
     try:
         sides = ast.literal_eval(metadata.get("imgsz", "None"))
         return (int(sides[1]), int(sides[0])) if isinstance(sides, list | tuple) else (int(sides), int(sides))
-    except (ValueError, SyntaxError, TypeError, IndexError):
-        return width or DEFAULT_SIDE, height or DEFAULT_SIDE
+    except (ValueError, SyntaxError, TypeError, IndexError, OverflowError):
+        return None
 
 
 def _shape(value: Any) -> tuple[Any, ...]:
@@ -211,7 +240,10 @@ def _signature(
     try:
         shapes = output_shapes(fixed.SerializeToString(), [value.name for value in fixed.graph.output])
     except (RuntimeError, ValueError) as error:  # the second of names that are no text
-        raise UserError(f"{path}: the network cannot be read: {first_line(error)}; is it a whole ONNX file?") from error
+        # What OpenVINO says begins with lines about where in its source it was.
+        lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("Exception from")]
+        said = " ".join(lines[-1].split())[:200] if lines else first_line(error)
+        raise UserError(f"{path}: the network cannot be read at {size[0]}x{size[1]}: {said}") from error
     return Signature(tuple(Tensor(name, shape) for name, shape in shapes.items()), metadata, *size, names)
 
 

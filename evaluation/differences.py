@@ -63,10 +63,17 @@ def taken(found: Detections, chosen: NDArray[Any]) -> Detections:
     return Detections(found.xyxy[chosen], found.confidence[chosen], found.class_id[chosen])
 
 
-def compare(first: Detector, second: Detector, files: Sequence[Path], done: Callable[[], None]) -> list[Difference]:
+def compare(
+    first: Detector,
+    second: Detector,
+    files: Sequence[Path],
+    unreadable: list[str],
+    done: Callable[[], None],
+) -> list[Difference]:
     """Return the images on which two detectors differ, those that differ most first.
 
-    :raises UserError: an image cannot be read, or the detectors have no class in common.
+    :param unreadable: takes a sentence for each file that is no image; the others are done all the same.
+    :raises UserError: the detectors have no class in common.
     """
     if not set(first.names) & set(second.names):
         raise UserError(
@@ -74,7 +81,11 @@ def compare(first: Detector, second: Detector, files: Sequence[Path], done: Call
         )
     found = []
     for index, file in enumerate(files):
-        frame = Frame(read_image(file), index, 0, 0)
+        try:
+            frame = Frame(read_image(file), index, 0, 0)
+        except UserError as error:
+            unreadable.append(str(error))
+            continue
         a, b = first.detect(frame), second.detect(frame)
         alone, other = unmatched(a, first.names, b, second.names, SAME_IOU)
         if len(alone) or len(other):

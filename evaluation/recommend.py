@@ -129,6 +129,9 @@ def recommend(
         of one model at one size, where the fastest is taken: which of several models is better nobody can tell.
     :raises UserError: the program beside cannot be started, or ends.
     """
+    if wanted.beside is not None:
+        with running(wanted.beside):
+            """Whether it goes on is seen before anything is timed."""
     rows = []
     for i, candidate in enumerate(candidates):
         progress(f"timing {candidate.model} {candidate.engine} {candidate.precision}", i, len(candidates))

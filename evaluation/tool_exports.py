@@ -36,7 +36,7 @@ def label_studio(path: Path, data: list[dict[str, Any]], folder: Path, notes: No
     :param folder: of the images.
     :raises UserError: it is none, or names an image that is missing.
     """
-    records = []
+    records: list[Labelled] = []
     for index, task in enumerate(data):
         where = f"{path}: task {shown(task.get('id', index + 1))}"
         labelled = _results(task, where, notes)
@@ -44,6 +44,8 @@ def label_studio(path: Path, data: list[dict[str, Any]], folder: Path, notes: No
             notes.add("tasks that nobody has labelled, left out", where)
             continue
         record = Labelled(_task_image(task, folder, where), path)
+        if record.path in {other.path for other in records}:
+            raise UserError(f"{where}: its image {record.path.name} is another task's, too; list it once")
         for number, (result, value) in enumerate(labelled, 1):
             place = f"{where}, region {number}"
             record.stated = record.stated or stated_size(
@@ -80,7 +82,11 @@ def _results(task: dict[str, Any], where: str, notes: Notes) -> list[tuple[dict[
 
 
 def _regions(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) and "x" in item for item in value)
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(item, dict) and ("x" in item or "points" in item) for item in value)
+    )
 
 
 def _region(value: dict[str, Any], where: str, size: tuple[int, int] | None, notes: Notes) -> Box | None:
@@ -125,7 +131,10 @@ def _task_image(task: dict[str, Any], folder: Path, where: str) -> Path:
     source = data.get("image") if isinstance(data, dict) else None
     if not isinstance(source, str):
         raise UserError(f'{where}: its data has no text "image"')
-    address = urlsplit(source)
+    try:
+        address = urlsplit(source)
+    except ValueError as error:
+        raise UserError(f"{where}: its image {shown(source)} is no address ({error})") from error
     name = parse_qs(address.query).get("d", [unquote(address.path)])[0]
     try:
         return image_file(folder, name, where)
@@ -188,7 +197,8 @@ def class_names_of(path: Path) -> list[str]:
     :raises UserError: it is none.
     """
     if path.suffix == ".xml":
-        shapes = xml_root(path, CVAT).findall("image/*[@label]")
+        root = xml_root(path, CVAT)
+        shapes = [*root.findall("image/box"), *root.findall("image/polygon")]
         found = {class_name(shape.get("label"), str(path)) for shape in shapes}
     else:
         data = read_json(path, TASKS)

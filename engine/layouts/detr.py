@@ -148,6 +148,7 @@ DEPLOYED = Family(
     PLAIN,
     nms=False,
     ordered=False,
+    counts_by_names=True,
 )
 RAW = Family(
     "detr-raw", "RT-DETR v2, D-FINE, DEIM, raw", "pred_logits (or logits), pred_boxes", _recognise_raw, PLAIN, nms=False
@@ -168,6 +169,7 @@ RANKED = Family(
     PLAIN,
     nms=False,
     ordered=False,
+    counts_by_names=True,
 )
 QUERIES = Family(
     "rt-detr-queries",

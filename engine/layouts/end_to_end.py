@@ -66,4 +66,5 @@ FAMILY = Family(
     InputSpec(),
     nms=False,
     ordered=False,
+    counts_by_names=True,
 )

@@ -96,6 +96,7 @@ class Family:
 
     :param recognise: returns the layout of a signature, None where it is another's.
     :param nms: whether boxes still overlap.
+    :param counts_by_names: whether nothing but the class names says how many classes there are.
     :param ordered: whether a candidate has its place in the table, whatever its score.
     """
 
@@ -106,6 +107,7 @@ class Family:
     spec: InputSpec
     nms: bool = True
     ordered: bool = True
+    counts_by_names: bool = False
 
 
 def best_classes(

@@ -190,7 +190,7 @@ def test_bad_arguments_are_one_sentence_and_status_2(cli, small: Path, arguments
     [
         ({"detector": {"plugin": "yolo", "cfg": "small.cfg", "weights": "long.weights"}}, "long.weights: the weights are too long"),
         ({"detector": {"plugin": "yolo", "cfg": "small.cfg", "weights": "cut.weights"}}, "cut.weights: the weights are too short"),
-        ({"detector": {"plugin": "yolo", "cfg": "odd.cfg", "weights": "small.weights"}}, "odd.cfg:4: [gru] is not a layer"),
+        ({"detector": {"plugin": "yolo", "cfg": "odd.cfg", "weights": "small.weights"}}, "odd.cfg:4: [gru] remembers the pictures before"),
         ({"detector": {"plugin": "oracle"}}, "the detector oracle needs a capture that knows the ground truth"),
         ({"actuation": {"plugin": "environment"}}, "the actuation environment acts in a game that the capture plays"),
         ({"capture": {"plugin": "doom", "scenario": "doom9"}}, 'there is no Doom scenario "doom9"'),

@@ -371,3 +371,63 @@ def test_half_precision_of_other_families(tmp_path: Path) -> None:
     boxes, scores = model.network.layout.table(engine.infer())
     np.testing.assert_allclose(boxes[AT], BOXES, atol=0.1)
     np.testing.assert_allclose(scores.max(axis=1)[AT], SCORES, atol=1e-3)
+
+
+def test_weights_in_a_file_beside_it(tmp_path: Path) -> None:
+    yolov8(tmp_path / "a.onnx")
+    for name in "bcd":
+        made = onnx.load(str(tmp_path / "a.onnx"))  # saving takes the weights out of it
+        data = f"{name}.data"
+        onnx.save(made, str(tmp_path / f"{name}.onnx"), save_as_external_data=True, location=data, size_threshold=100)
+    model, _ = load(OnnxFiles(tmp_path / "b.onnx"))
+    np.testing.assert_allclose(Pipeline(model, confidence=0.3).run(PIXELS)[0], BOXES[:2], atol=0.05)
+    (tmp_path / "c.data").write_bytes(b"short")
+    (tmp_path / "d.data").unlink()
+    for name in "cd":
+        with pytest.raises(UserError, match="copy it beside this one"):
+            load(OnnxFiles(tmp_path / f"{name}.onnx"))
+
+
+@pytest.mark.parametrize("name", ["end-to-end", "detr", "rt-detr-ultralytics", "yolov8"])
+def test_other_names_than_the_file_has_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has 3 class names, and 2 are given"):
+        open_onnx(MADE[name](tmp_path / "a.onnx"), names=("a", "b"))
+
+
+@pytest.mark.parametrize("names", ["'ab'", "{0: 'a', 5: 'b'}", "{0: 'a', 1: None}", "{}", "["])
+def test_names_that_are_none_ask_for_names(names: str, tmp_path: Path) -> None:
+    rows = np.zeros((1, 6, CELLS), np.float32)
+    path = constant_network(tmp_path / "a.onnx", {"output0": rows}, {"names": names})
+    with pytest.raises(UserError, match="give --names"):
+        open_onnx(path)
+    assert open_onnx(path, names=("a", "b")).names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("imgsz", "size", "says"),
+    [
+        ("[333, 333]", None, "333x333; give --size"),
+        ("[-5, 100000]", None, "give --size"),
+        ("[64, 96]", (100, 64), "100x64"),
+    ],
+)
+def test_a_size_that_no_network_has(imgsz: str, size: tuple[int, int] | None, says: str, tmp_path: Path) -> None:
+    rows = np.zeros((1, 6, CELLS), np.float32)
+    path = constant_network(tmp_path / "a.onnx", {"output0": rows}, {"imgsz": imgsz}, dynamic=True)
+    with pytest.raises(UserError, match=says):
+        open_onnx(path, size)
+
+
+def test_one_side_may_be_fixed(tmp_path: Path) -> None:
+    made = onnx.load(str(yolov8(tmp_path / "a.onnx", dynamic=True)))
+    made.graph.input[0].type.tensor_type.shape.dim[3].dim_value = W
+    (tmp_path / "b.onnx").write_bytes(made.SerializeToString())
+    assert open_onnx(tmp_path / "b.onnx", (W, H)).width == W
+    with pytest.raises(UserError, match="fixed at 96xany, not 64x64"):
+        open_onnx(tmp_path / "b.onnx", (64, 64))
+
+
+def test_words_that_contradict_each_other() -> None:
+    for words in ("rgb,bgr", "letterbox,stretch", "0-1,0-255", "imagenet,0-255"):
+        with pytest.raises(UserError, match="contradicts"):
+            with_words(InputSpec(), words)

@@ -84,6 +84,7 @@ def test_bad_input(agent, tmp_path: Path) -> None:
     for arguments, says in (
         (("--profile", "doom.yaml", "--out", "there"), "this exists already"),
         (("--profile", str(ROOT / "profiles" / "desktop.yaml"), "--out", "x"), "does not know what its frames show"),
+        (("--profile", "doom.yaml", "--out", "x", "--unsure", "--second", "m"), "--unsure and --second belong to"),
         (("--profile", "desktop.yaml", "--out", "there", "--autolabel", "doom-yolov4-tiny"), "this exists already"),
         (("--profile", "desktop.yaml", "--out", "x", "--autolabel", "nothing"), "there is no bundle models/nothing"),
         (

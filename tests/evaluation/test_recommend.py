@@ -113,6 +113,14 @@ def test_the_command_prints_a_profile(bundles: list[Path], agent, tmp_path: Path
     assert done.returncode == 0, done.stderr
     lines = done.stdout[done.stdout.index("detector:") :].splitlines()[:6]
     assert yaml.safe_load("\n".join(lines))["detector"]["size"] == [128, 192]
+    for more, says in (
+        (("--while", "exit 3", "--model", bundles[0]), "ended with status 3"),
+        (("--models", ","), "--models names no model"),
+        (("--model", bundles[0], "--engines", "openvino"), "give engine and precision, as openvino:int8"),
+    ):
+        done = agent("bench", "--recommend", *more)
+        assert done.returncode == 2
+        assert says in " ".join(done.stderr.split())
     done = agent("bench", "--models", "a,b")
     assert done.returncode == 2
     assert "belong to --recommend" in done.stderr

@@ -160,3 +160,33 @@ def test_cvat_refuses(tmp_path: Path, content: str, says: str) -> None:
     with pytest.raises(UserError) as raised:
         read(folder / CVAT, folder / "images", NAMES)
     assert says in str(raised.value)
+
+
+def test_the_short_export_with_polygons_and_boxes(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "set", 1)
+    path = folder / LABEL_STUDIO
+    box = {"x": 25, "y": 25, "width": 25, "height": 50, "rectanglelabels": ["monster"]}
+    polygon = {"points": [[25, 25], [50, 25], [50, 75]], "polygonlabels": ["other player"]}
+    path.write_text(json.dumps([{"image": "000000.jpg", "id": 1, "label": [polygon, box]}]))
+    [record] = read(path, folder / "images", NAMES)
+    assert record.classes.tolist() == [1, 0]
+
+
+def test_addresses_that_are_none_and_pictures_listed_twice(tmp_path: Path) -> None:
+    folder = _folder(tmp_path / "set", 1)
+    path = folder / LABEL_STUDIO
+    value = {"x": 25, "y": 25, "width": 25, "height": 50, "rectanglelabels": ["monster"]}
+    path.write_text(json.dumps([_task(value) | {"data": {"image": "http://[::1/x.jpg"}}]))
+    with pytest.raises(UserError, match="is no address"):
+        read(path, folder / "images", NAMES)
+    path.write_text(json.dumps([_task(value), _task(value)]))
+    with pytest.raises(UserError, match="list it once"):
+        read(path, folder / "images", NAMES)
+
+
+def test_tags_of_a_picture_are_no_classes(tmp_path: Path) -> None:
+    from evaluation.tool_exports import class_names_of
+
+    box = '<tag label="outdoor"/><box label="monster" xtl="10" ytl="10" xbr="30" ybr="20"/>'
+    (tmp_path / CVAT).write_text(f'<annotations><image name="000000.jpg">{box}</image></annotations>')
+    assert class_names_of(tmp_path / CVAT) == ["monster"]

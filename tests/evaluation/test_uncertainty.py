@@ -106,7 +106,7 @@ def test_the_sheet_shows_what_differs(tmp_path: Path) -> None:
     for file in files:
         cv2.imwrite(str(file), np.full((100, 120, 3), 128, np.uint8))
     first, second = _Fixed(SURE), _Fixed(_found((BOX, 0.8, 0), (AWAY, 0.7, 1)))
-    found = compare(first, second, files, lambda: None)
+    found = compare(first, second, files, [], lambda: None)
     assert [difference.image for difference in found] == [files[1]]
     assert len(found[0].only_first) == 0
     assert found[0].only_second.xyxy.tolist() == [list(AWAY)]
@@ -114,7 +114,7 @@ def test_the_sheet_shows_what_differs(tmp_path: Path) -> None:
     left, right = np.hsplit(picture[:330], 2)
     assert np.abs(left.astype(int) - right).sum() > 0
     with pytest.raises(UserError, match="no class in common"):
-        compare(first, _Fixed(SURE, ("tree",)), files, lambda: None)
+        compare(first, _Fixed(SURE, ("tree",)), files, [], lambda: None)
 
 
 def test_detect_against_another_model(agent, tmp_path: Path) -> None:
