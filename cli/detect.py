@@ -123,16 +123,8 @@ def _differences(
     with progress() as tell:
         found = differences.compare(detector, other, files, unreadable, counter(tell, "detecting", len(files)))
     lines = [
-        [
-            difference.image.name,
-            *(
-                _named(part, names)
-                for part, names in zip(
-                    (difference.only_first, difference.only_second), (detector.names, other.names), strict=True
-                )
-            ),
-        ]
-        for difference in found[:SHOWN]
+        [each.image.name, _named(each.only_first, detector.names), _named(each.only_second, other.names)]
+        for each in found[:SHOWN]
     ]
     print_table(["image", "only the first model", "only the second"], lines, prose=("image",))
     out.print(f"they differ on {len(found)} of {len(files)} images", soft_wrap=True)

@@ -96,7 +96,7 @@ def train(
 def _run(given: Arguments) -> None:
     from core.files import check_writable
     from core.precision import PRECISIONS
-    from engine.models import ModelFiles, find
+    from engine.models import find_darknet
     from evaluation import figures
     from evaluation.training_data import cases, measured
 
@@ -109,8 +109,8 @@ def _run(given: Arguments) -> None:
     size = input_size(given.size)
     records, scored, names = cases(given.data, given.val, given.names, tuple(listed(given.classes)) or None)
     one_of("--anchors", given.anchors, ("cfg", "auto"))
-    if given.begin is not None and not isinstance(find(given.begin), ModelFiles):
-        raise UserError(f"{given.begin}: a network of another family is not trained here; begin with a Darknet model")
+    if given.begin is not None:
+        find_darknet(given.begin)
     # Keras and its backend take seconds to import: after all that can be wrong without them.
     from training import backend
 

@@ -35,12 +35,10 @@ from core.precision import Precision
 from core.progress import Progress, silent
 from engine.darknet import Network, random_weights, read_cfg, read_weights, write_weights
 from engine.engine import check_engine
-from engine.models import GRAPH_FILES, SOURCE, Files, ModelFiles
-from engine.onnx_canonical import canonical
+from engine.models import GRAPH_FILES, Files, ModelFiles
 from engine.onnx_file import read_onnx
 from engine.onnx_fp16 import to_fp16
 from engine.onnx_graph import to_onnx
-from engine.onnx_network import read_source
 from engine.onnx_postprocess import with_postprocess
 from engine.onnx_preprocess import Preprocess, with_preprocess
 from engine.tensorrt_engine import engine_name
@@ -196,9 +194,7 @@ def _single(builder: BundleBuilder, request: Request, progress: Progress) -> onn
     def make() -> bytes:
         network = builder.network
         if not isinstance(network, Network):
-            source = read_source(builder.folder / SOURCE)
-            made = canonical(source, network.width, network.height, network.spec, network.layout.outputs)
-            return made.SerializeToString()
+            return network.graph().SerializeToString()
         progress("Darknet to ONNX", 0, 0)
         weights = read_weights(builder.folder / "network.weights", network)
         return to_onnx(network, weights, batch).SerializeToString()

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from conversion.pictures import Pictures
 from core.geometry import Fit
+from engine.boxes import Table
 from engine.darknet import Head, Network
-from engine.distance import Table, distance
+from engine.distance import distance
 from engine.onnx_network import OnnxNetwork
 from engine.preprocess import Preprocessor
 

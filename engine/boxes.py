@@ -16,6 +16,8 @@ from engine.heads import Heads, nonzero
 
 Rows = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]
 """Boxes (n, 4) xyxy, scores (n,), class ids (n,)."""
+Table = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Boxes (n, 4) xyxy in pixels of the input, and scores (n, classes)."""
 
 NMS_ROWS = 8192
 """Rows that non-maximum suppression looks at, the best of them: its time grows with their square, and an untrained
@@ -46,7 +48,7 @@ class Decoder:
         """
         if outputs[0].ndim == 2:
             candidates, table = outputs
-            row, class_id = nonzero_above(table, self._threshold)
+            row, class_id = nonzero(table > self._threshold)
             return nms((candidates[row], table[row, class_id], class_id.astype(np.int32)), self._nms)
         decoded = [heads.decode(outputs) for heads in self._heads]
         boxes, scores, classes = (
@@ -56,11 +58,6 @@ class Decoder:
         boxes = boxes[keep]
         boxes[:, 2:] += boxes[:, :2]
         return boxes, scores[keep], classes[keep].astype(np.int32)
-
-
-def nonzero_above(scores: NDArray[np.floating], threshold: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return row and class of every score above a threshold, (n, classes)."""
-    return nonzero(scores > threshold)
 
 
 def nms(rows: Rows, iou: float) -> Rows:

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +30,11 @@ from engine.darknet import Network
 from engine.distance import distance
 from engine.engine import AUTO, Model
 from engine.models import Files, OnnxFiles
-from engine.onnx_network import OnnxNetwork
 from engine.runtime import find_runtime, registered
 from engine.worker import Job, Worker
+
+if TYPE_CHECKING:
+    from engine.onnx_network import OnnxNetwork
 
 PICTURE = Path(__file__).with_name("check.jpg")
 """A scene of Doom, drawn by ViZDoom with Freedoom's assets."""

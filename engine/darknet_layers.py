@@ -74,6 +74,23 @@ def _blur(section: Section, strides: tuple[int, int]) -> tuple[Blur | None, tupl
     return Blur(2 if kind == 2 else 3, strides), (1, 1)
 
 
+def _slid(
+    section: Section, shapes: Shapes, more: int, strides: tuple[int, int], channels: int, blur: Blur | None
+) -> tuple[int, int, int]:
+    """Return the shape that a window gives which slides over the layer before, and what is behind it.
+
+    :param more: the padding in all, less the window's reach.
+    """
+    height, width, _ = shapes.previous()
+    down, across = ((side + more) // stride + 1 for side, stride in zip((height, width), strides, strict=True))
+    shape = (down, across, channels)
+    if blur is not None and min(shape) > 0:
+        shape = blur.shape(shape)
+    if min(shape) < 1:
+        raise section.error(f"shrinks {width}x{height} to nothing; the input is too small for this cfg")
+    return shape
+
+
 def _activation(section: Section, default: str) -> str:
     activation = section.options.get("activation", default)
     if activation not in ACTIVATIONS:
@@ -82,7 +99,7 @@ def _activation(section: Section, default: str) -> str:
 
 
 def _convolutional(section: Section, index: int, shapes: Shapes) -> Layer:
-    height, width, channels = shapes.previous()
+    channels = shapes.previous()[2]
     size = section.whole("size", 1)
     pad = size // 2 if section.whole("pad", 0) else section.whole("padding", 0)
     filters, groups = section.whole("filters", 1), section.whole("groups", 1)
@@ -96,11 +113,7 @@ def _convolutional(section: Section, index: int, shapes: Shapes) -> Layer:
     reach = dilation * (size - 1) + 1
     if dilation > 1 and 2 * pad * dilation - reach != 2 * pad - size:
         raise section.error(f"has dilation={dilation}, which is supported with an odd size and pad=1 only")
-    down, across = ((n + 2 * pad * dilation - reach) // s + 1 for n, s in zip((height, width), strides, strict=True))
-    shape = (down, across, filters)
-    shape = shape if blur is None or min(shape) < 1 else blur.shape(shape)
-    if min(shape) < 1:
-        raise section.error(f"shrinks {width}x{height} to nothing; the input is too small for this cfg")
+    shape = _slid(section, shapes, 2 * pad * dilation - reach, strides, filters, blur)
     convolution = Convolution(
         index,
         filters,
@@ -132,11 +145,7 @@ def _maxpool(section: Section, index: int, shapes: Shapes) -> Layer:
     before = padding // 2
     if size < 1 or padding < 0 or padding - before >= size:
         raise section.error(f"has size={size} and padding={padding}, which do not go together")
-    down, across = ((n + padding - size) // s + 1 for n, s in zip((height, width), strides, strict=True))
-    shape = (down, across, channels)
-    shape = shape if blur is None or min(shape) < 1 else blur.shape(shape)
-    if min(shape) < 1:
-        raise section.error(f"shrinks {width}x{height} to nothing; the input is too small for this cfg")
+    shape = _slid(section, shapes, padding - size, strides, channels, blur)
     # Darknet's padding is in all: half of it, rounded down, comes first.
     pads = (before, before, padding - before, padding - before)
     return Layer(index, section.kind, (index - 1,), shape, section, pool=Pool(size, strides, pads, blur))

@@ -9,13 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.geometry import iou
+from engine.boxes import Table
 
 SEEN = 0.02
-Table = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Boxes (n, 4) xyxy, and scores (n, classes)."""
 
 
 def distance(true: Table, given: Table, ordered: bool = True) -> tuple[float, float]:

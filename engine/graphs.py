@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -13,13 +12,11 @@ from core.precision import Precision
 from engine.darknet import Network
 from engine.engine import GraphStages, Model
 from engine.models import GRAPH_FILES
-from engine.onnx_canonical import canonical
 from engine.onnx_file import read_onnx
 from engine.onnx_fp16 import to_fp16
 from engine.onnx_graph import to_onnx
 from engine.onnx_int8 import narrow_weights, with_weights_of
 from engine.onnx_mish import plain_mish
-from engine.onnx_network import read_source
 from engine.onnx_postprocess import with_postprocess
 from engine.onnx_preprocess import at_size, with_preprocess
 
@@ -56,8 +53,7 @@ def float_graph(model: Model) -> onnx.ModelProto:
     network = model.network
     if isinstance(network, Network):
         return plain_mish(to_onnx(*model.darknet()))
-    source = read_source(Path(network.path))
-    return canonical(source, network.width, network.height, network.spec, network.layout.outputs)
+    return network.graph()
 
 
 def int8_graph(model: Model, saturates: bool) -> onnx.ModelProto:

@@ -66,7 +66,7 @@ class Heads:
             raw[:, 2:4] = (2 * raw[:, 2:4]) ** 2
         else:
             size = np.exp(np.minimum(raw[:, 2:4], 20))
-            raw = _sigmoid(raw)
+            raw = sigmoid(raw)
             raw[:, 2:4] = size
         score = raw[:, 4] * raw[:, 5]
         enough = np.flatnonzero(score > self._threshold)
@@ -138,8 +138,8 @@ def _compare(values: NDArray[np.floating], floor: float, above: NDArray[np.bool_
     (np.less if limit < 0 else np.greater)(values.view(bits), limit.view(bits), out=above)
 
 
-def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    # 1 / (1 + exp(-x)) without overflow for large negative x.
+def sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return 1 / (1 + exp(-x)), without overflow for large negative x."""
     return 0.5 * (1 + np.tanh(0.5 * x))
 
 

@@ -176,6 +176,17 @@ def find(name: str, folder: Path | None = None) -> Files:
     )
 
 
+def find_darknet(name: str) -> ModelFiles:
+    """Return the files of a Darknet model; see `find`.
+
+    :raises UserError: there is none, or it is of another family.
+    """
+    files = find(name)
+    if not isinstance(files, ModelFiles):
+        raise UserError(f"{name}: a network of another family is not trained here; begin with a Darknet model")
+    return files
+
+
 def _known() -> list[str]:
     """Return the names of the bundles in models/."""
     folders = {MODELS, Path("models").resolve()}

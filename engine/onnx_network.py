@@ -33,7 +33,6 @@ SENSIBLE = 20
 """Boxes that are looked at, the most confident ones, to see whether a layout makes sense of outputs."""
 SEEN = 1e-3
 """A network that gives no box a score above this says nothing about what its numbers mean."""
-PICTURE = Path(__file__).with_name("check.jpg")
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,13 @@ class OnnxNetwork:
     def fit(self) -> Fit:
         """How a picture is fitted into its input."""
         return self.spec.fit
+
+    def graph(self) -> onnx.ModelProto:
+        """Return the graph that engines take, float32.
+
+        :raises UserError: the file cannot be read.
+        """
+        return canonical(read_source(Path(self.path)), self.width, self.height, self.spec, self.layout.outputs)
 
     def decoder(self, threshold: float, iou: float) -> LayoutDecoder:
         """Return what makes rows of its outputs."""
@@ -105,7 +111,20 @@ def open_onnx(
     :param preprocess: words of `--preprocess`, or the whole specification; the family's own by default.
     :raises UserError: it is no detector, or of no known layout, or which one cannot be told.
     """
-    proto = read_source(path)
+    return _opened(path, _stamp(path), size, names, layout, preprocess)
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(
+    path: Path,
+    stamp: tuple[int, int],
+    size: tuple[int, int] | None,
+    names: tuple[str, ...] | None,
+    layout: str | None,
+    preprocess: str | InputSpec | None,
+) -> OnnxNetwork:
+    """Open a file that is as it was: a run asks for its classes, checks it and creates it."""
+    proto = _read(path, stamp)
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     width, height = _size(proto, path, metadata, size)
     own = _names(metadata, path, names is None)
@@ -152,11 +171,16 @@ def read_source(path: Path) -> onnx.ModelProto:
 
     :raises UserError: it is missing or is none.
     """
+    return _read(path, _stamp(path))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return a file's size and time, by which a change of it shows."""
     try:
         about = path.stat()
     except OSError as error:
         raise UserError(f"{path}: the network cannot be read: {error.strerror}") from error
-    return _read(path, (about.st_size, about.st_mtime_ns))
+    return about.st_size, about.st_mtime_ns
 
 
 def _names(metadata: dict[str, str], path: Path, needed: bool) -> tuple[str, ...] | None:
@@ -248,7 +272,7 @@ def _signature(
 
 
 def _candidates(signature: Signature, path: Path, name: str | None) -> list[tuple[Family, Layout]]:
-    """Return the families that a signature may be of; those whose outputs have names of their own come first, alone.
+    """Return the families that a signature may be of.
 
     :raises UserError: there is none.
     """
@@ -293,6 +317,7 @@ def _tried(
 
 def _makes_sense(proto: onnx.ModelProto, signature: Signature, layout: Layout, spec: InputSpec) -> bool:
     """Tell whether the most confident boxes look like boxes, and scores like probabilities."""
+    from engine.choice import PICTURE
     from engine.preprocess import Preprocessor
     from engine.runtimes.openvino import OpenVinoEngine
 

@@ -131,7 +131,7 @@ def recommend(
     """
     if wanted.beside is not None:
         with running(wanted.beside):
-            """Whether it goes on is seen before anything is timed."""
+            pass  # whether it goes on is seen before anything is timed
     rows = []
     for i, candidate in enumerate(candidates):
         progress(f"timing {candidate.model} {candidate.engine} {candidate.precision}", i, len(candidates))

@@ -11,7 +11,7 @@ from core.errors import UserError
 from core.files import write_atomically
 from core.progress import Progress
 from engine.darknet import Network, Weights, parse_cfg, read_cfg, read_weights
-from engine.models import ModelFiles, find, names_of
+from engine.models import ModelFiles, find_darknet, names_of
 from training import anchors
 from training.fit import Epoch, Measure, Plan, Score, first_weights, fit
 from training.samples import Annotated, read
@@ -103,9 +103,7 @@ def _mask(network: Network, index: int) -> list[int]:
 
 
 def _begin(name: str, network: Network, names: Sequence[str], seed: int) -> Weights:
-    files = find(name)
-    if not isinstance(files, ModelFiles):
-        raise UserError(f"{name}: a network of another family is not trained here; begin with a Darknet model")
+    files = find_darknet(name)
     source = read_cfg(files.cfg, files.size)
     theirs = read_weights(files.weights, source)
     found = transferred(network, names, first_weights(network, seed), source, names_of(files, source), theirs)

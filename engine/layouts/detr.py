@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.boxes import Rows, nonzero_above
+from engine.boxes import Rows, Table
 from engine.coco import COCO_IDS
+from engine.heads import nonzero, sigmoid
 from engine.layouts.end_to_end import says_end_to_end
-from engine.layouts.layout import MOST, Arrays, Family, Signature, Table, corners, listed, logistic, spread
+from engine.layouts.layout import MOST, Arrays, Family, Signature, corners, listed, spread
 from engine.onnx_input import IMAGENET, InputSpec
 
 PLAIN = InputSpec(resize="stretch")
@@ -60,7 +61,7 @@ class Queries:
     def decode(self, outputs: Arrays, threshold: float) -> Rows:
         """See `Layout`."""
         boxes, scores = self.table(outputs)
-        row, kind = nonzero_above(scores, threshold)
+        row, kind = nonzero(scores > threshold)
         return boxes[row], scores[row, kind], kind.astype(np.int32)
 
     def table(self, outputs: Arrays) -> Table:
@@ -68,7 +69,8 @@ class Queries:
         given, boxes = outputs if len(outputs) == 2 else (outputs[0][:, 4:], outputs[0][:, :4])
         if self.columns is not None:
             given = given[:, self.columns]
-        scores = logistic(given) if self.logits else given.astype(np.float32, copy=False)
+        given = given.astype(np.float32, copy=False)
+        scores = sigmoid(given) if self.logits else given
         scale = np.array((self.width, self.height) * 2, np.float32)
         return corners(boxes.astype(np.float32, copy=False)) * scale, scores
 

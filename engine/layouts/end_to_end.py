@@ -9,8 +9,8 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from engine.boxes import Rows
-from engine.layouts.layout import MOST, Arrays, Family, Signature, Table, listed, spread
+from engine.boxes import Rows, Table
+from engine.layouts.layout import MOST, Arrays, Family, Signature, listed, spread
 from engine.onnx_input import InputSpec
 
 FIELDS = 6

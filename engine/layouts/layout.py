@@ -13,17 +13,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.boxes import Rows
+from engine.boxes import Rows, Table
 from engine.onnx_input import InputSpec
 
 Arrays = Sequence[NDArray[np.floating]]
-Table = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Boxes (n, 4) xyxy in pixels of the input, and scores (n, classes)."""
-
 STRIDES = ((8, 16, 32), (4, 8, 16, 32), (8, 16, 32, 64), (16, 32), (8, 16))
 """Of the heads of the networks that there are; the first is the usual one."""
-
-
 MOST = 1000
 """Boxes: a table of more is no list of what was found."""
 
@@ -110,18 +105,6 @@ class Family:
     counts_by_names: bool = False
 
 
-def best_classes(
-    scores: NDArray[np.floating], threshold: float, rows: NDArray[np.intp]
-) -> tuple[NDArray[np.intp], ...]:
-    """Return which of some rows have a best class above the threshold, and which it is.
-
-    :param scores: (n, classes) of all.
-    """
-    kinds = scores[rows].argmax(axis=1)
-    enough = scores[rows, kinds] > threshold
-    return rows[enough], kinds[enough]
-
-
 def listed(rows: NDArray[np.floating], classes: int, threshold: float) -> Rows:
     """Return what is above a threshold of rows of box, score and class; a class that there is none of is left out."""
     rows = rows[np.flatnonzero(rows[:, 4] > threshold)].astype(np.float32)
@@ -142,8 +125,3 @@ def corners(centred: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return xyxy of centre x, centre y, width and height, (n, 4)."""
     half = centred[:, 2:4] / 2
     return np.concatenate((centred[:, :2] - half, centred[:, :2] + half), axis=1).astype(np.float32, copy=False)
-
-
-def logistic(x: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return 1 / (1 + exp(-x)) without overflow."""
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * x.astype(np.float32, copy=False))), np.float32)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from engine.boxes import Rows
-from engine.layouts.layout import Arrays, Family, Signature, Table, best_classes, corners
+from engine.boxes import Rows, Table
+from engine.layouts.layout import Arrays, Family, Signature, corners
 from engine.onnx_input import InputSpec
 
 ANCHORS = 3
@@ -28,13 +29,23 @@ class Objectness:
         found = np.flatnonzero(outputs[0][:, 4] > threshold)
         rows = outputs[0][found].astype(np.float32, copy=False)
         scores = rows[:, 5:] * rows[:, 4:5]
-        kept, kinds = best_classes(scores, threshold, np.arange(len(rows)))
-        return corners(rows[kept]), scores[kept, kinds], kinds.astype(np.int32)
+        kinds = scores.argmax(axis=1)
+        best = scores[np.arange(len(rows)), kinds]
+        kept = np.flatnonzero(best > threshold)
+        return self.boxes(rows[kept], found[kept]), best[kept], kinds[kept].astype(np.int32)
 
     def table(self, outputs: Arrays) -> Table:
         """See `Layout`."""
         rows = outputs[0].astype(np.float32, copy=False)
-        return corners(rows), rows[:, 5:] * rows[:, 4:5]
+        return self.boxes(rows, np.arange(len(rows))), rows[:, 5:] * rows[:, 4:5]
+
+    def boxes(self, rows: NDArray[np.float32], which: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return the boxes of rows, xyxy in pixels of the input.
+
+        :param which: their places in the table.
+        """
+        del which  # the numbers are decoded
+        return corners(rows)
 
 
 def _recognise(signature: Signature) -> Objectness | None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.boxes import Rows
-from engine.layouts.layout import Arrays, Family, Signature, Table, corners
+from engine.boxes import Rows, Table
+from engine.layouts.layout import Arrays, Family, Signature, corners
 from engine.onnx_input import InputSpec
 
 MASKS = 32
@@ -47,7 +47,7 @@ def _recognise(signature: Signature) -> YoloV8 | None:
         rows, cells = (int(n) for n in tensor.shape[1:])  # type: ignore[arg-type]
         if cells in [n for n, _ in signature.cells()] and rows > 4:
             classes = rows - 4 - _beside(signature)
-            if classes > 0 and classes in (signature.names, rows - 4 - _beside(signature)):
+            if classes > 0:
                 return YoloV8((tensor.name,), classes)
     return None
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.boxes import Rows
-from engine.layouts.layout import Arrays, Family, Signature, Table, best_classes, corners
+from engine.layouts.layout import Family, Signature, corners
 from engine.layouts.yolov5 import Objectness
 from engine.onnx_input import InputSpec
 
@@ -23,29 +22,15 @@ SPEC = InputSpec(colour="bgr", divisor=1.0, corner=True)
 
 
 @dataclass(frozen=True)
-class RawYoloX:
-    """Rows of box, objectness and probabilities, the box in strides from its cell."""
+class RawYoloX(Objectness):
+    """The same with the box in strides from its cell."""
 
-    outputs: tuple[str, ...]
-    classes: int
     cells: NDArray[np.float32] = field(repr=False, compare=False)
     """(cells, 3): x and y of the cell's corner in pixels, and its stride."""
 
-    def decode(self, outputs: Arrays, threshold: float) -> Rows:
-        """See `Layout`; a box has its best class alone."""
-        found = np.flatnonzero(outputs[0][:, 4] > threshold)
-        rows = outputs[0][found].astype(np.float32, copy=False)
-        scores = rows[:, 5:] * rows[:, 4:5]
-        kept, kinds = best_classes(scores, threshold, np.arange(len(rows)))
-        return self._boxes(rows[kept], self.cells[found[kept]]), scores[kept, kinds], kinds.astype(np.int32)
-
-    def table(self, outputs: Arrays) -> Table:
-        """See `Layout`."""
-        rows = outputs[0].astype(np.float32, copy=False)
-        return self._boxes(rows, self.cells), rows[:, 5:] * rows[:, 4:5]
-
-    @staticmethod
-    def _boxes(rows: NDArray[np.float32], cells: NDArray[np.float32]) -> NDArray[np.float32]:
+    def boxes(self, rows: NDArray[np.float32], which: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return the boxes of rows, xyxy in pixels of the input."""
+        cells = self.cells[which]
         stride = cells[:, 2:]
         sizes = np.exp(np.minimum(rows[:, 2:4], LARGEST)) * stride
         return corners(np.concatenate((rows[:, :2] * stride + cells[:, :2], sizes), axis=1))
