@@ -86,7 +86,7 @@ def _candidates(given: Arguments) -> list[Candidate]:
     from engine.models import find
     from evaluation.recommend import Candidate
 
-    if not given.models:
+    if not given.models or "" in given.models:
         raise UserError("--models names no model; give some, as mine,yolov4-tiny")
     found = []
     for model in given.models:
