@@ -28,7 +28,12 @@ class Calibration(BaseModel):
         0.0,
         ge=0,
         le=2000,
-        description="From a frame to the first that shows the motion decided on it, milliseconds; 0 means the next.",
+        description="From a motion sent to the first picture that shows it, milliseconds; 0 means the next.",
+    )
+
+    adapt: bool = Field(
+        True,
+        description="Whether scale and delay are corrected during a run by what the picture does after known motions.",
     )
 
     @property

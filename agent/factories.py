@@ -6,8 +6,8 @@ host can list what is installed and reject a wrong profile before anything start
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -56,6 +56,18 @@ the window is there; for each step `{"at_ns", "boxes", "classes"}`, the ground t
 
 
 @dataclass(frozen=True)
+class PictureOracle:
+    """How a game whose window tells no truth shows it in its picture, so that a detector can read it off.
+
+    :param detector: the name of the detector that does. Settings that it shares with the game are as the game has them.
+    :param settings: the game's settings with which its picture shows it.
+    """
+
+    detector: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Factory:
     """What the factories of all roles have.
 
@@ -97,11 +109,14 @@ class CaptureFactory(Factory):
 
     :param plays_recordings: it plays what `--footage` names, by its setting `path`.
     :param class_names: what the classes of its samples and of its ground truth are called.
-    :param collect: for one that knows the truth: called with a number of frames, a seed and whether they are for
-        validation; yields that many `Sample`s of scenes as varied as it has.
+    :param collect: for one that knows the truth: called with the settings, a number of frames, a seed and whether they
+        are for validation; yields that many `Sample`s of scenes as varied as it has.
+    :param portion: how many frames one call of `collect` is asked for: more where a game takes long to start.
     :param game: for one whose game can be played in a window: called with the settings, the context, a function to call
         before the first episode (it waits until whoever plays is ready) and a `Tell`; plays the context's episodes in
         real time from the mouse and keyboard, and returns.
+    :param still: for a `game`, the settings with which nothing disturbs whoever measures the mouse in it.
+    :param oracle: for a `game` that does not tell its ground truth, how to see it.
     """
 
     role: ClassVar[Role] = "capture"
@@ -109,8 +124,11 @@ class CaptureFactory(Factory):
 
     plays_recordings: bool = False
     class_names: tuple[str, ...] = ()
-    collect: Callable[[int, int, bool], Iterator[Sample]] | None = None
+    collect: Callable[[Any, int, int, bool], Iterator[Sample]] | None = None
+    portion: int = 40
     game: Callable[[Any, Context, Callable[[], None], Tell], None] | None = None
+    still: Mapping[str, Any] = field(default_factory=dict)
+    oracle: PictureOracle | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from agent.types import Frame
 
 CAPACITY = 256
 """Motions that are remembered; older ones show in every picture."""
+LAG_FRAMES = 8
 LIMIT_DEG = 80.0
 """What lies farther round is not in the picture's plane."""
 
@@ -25,11 +26,14 @@ LIMIT_DEG = 80.0
 class CommandHistory:
     """The motions carried out. The loop adds to it and begins it anew with each episode; all others read it.
 
-    :param delay_ns: from the frame that a motion was decided on to the first picture that shows it; 0 means the next.
+    :param delay_ns: from a motion sent to the first picture that shows it; 0 means the next one.
     """
 
     def __init__(self, delay_ns: int = 0) -> None:
         self.delay_ns = delay_ns
+        self.scale = (1.0, 1.0)
+        """What a count turns, right and down, as a multiple of the profile's degrees: corrected while a run is on."""
+        self._lag_ns = 0
         self._sent: deque[tuple[int, float, float]] = deque(maxlen=CAPACITY)
         self.view = (0.0, 0.0)
         """The view's direction once all that was sent shows, degrees from where the episode began."""
@@ -39,10 +43,23 @@ class CommandHistory:
         self._sent.clear()
         self.view = (0.0, 0.0)
 
-    def add(self, at_ns: int, x_deg: float, y_deg: float) -> None:
-        """Add a motion that was decided on the frame of that time."""
+    @property
+    def dead_ns(self) -> int:
+        """From a frame to the first that shows the motion decided on it: its way out, and the delay."""
+        return self._lag_ns + self.delay_ns
+
+    def correct(self, scale: tuple[float, float], delay_ns: int) -> None:
+        """Take over what was learnt of the mouse; motions that were sent before stay as they were reckoned."""
+        self.scale, self.delay_ns = scale, delay_ns
+
+    def lags(self, ns: int) -> None:
+        """Take note of how long after its frame an action was sent; kept as a mean over some frames."""
+        self._lag_ns += (ns - self._lag_ns) // LAG_FRAMES
+
+    def add(self, sent_ns: int, x_deg: float, y_deg: float) -> None:
+        """Add a motion that was sent at that time."""
         if x_deg or y_deg:
-            self._sent.append((at_ns, x_deg, y_deg))
+            self._sent.append((sent_ns, x_deg, y_deg))
             self.view = (self.view[0] + x_deg, self.view[1] + y_deg)
 
     def shown(self, at_ns: int) -> tuple[float, float]:

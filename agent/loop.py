@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from agent.border import Border
 from agent.capture_thread import CaptureThread, Slot
+from agent.ego_motion import MotionEstimator
 from agent.history import CommandHistory
 from agent.interlock import Interlock, StopFlag
 from agent.observers import ObserverQueue
@@ -33,6 +34,7 @@ class ActiveRoles:
 
     :param degrees_per_count: of each axis; None where it is not known, and then no motion is remembered.
     :param moves: whether what is sent moves what the capture shows: not in a dry run.
+    :param estimator: keeps the mouse's scale and delay up to date; None leaves them.
     :param border: checks what plugins return.
     """
 
@@ -46,6 +48,7 @@ class ActiveRoles:
     border: Border
     degrees_per_count: tuple[float, float] | None = None
     moves: bool = True
+    estimator: MotionEstimator | None = None
     clock: Clock = time.perf_counter_ns
     _beginners: list[Callable[[int], None]] = field(default_factory=list, init=False)
     _episode: int | None = field(default=None, init=False)
@@ -54,7 +57,11 @@ class ActiveRoles:
         """Let everything that keeps state forget it: the one place that knows where an episode begins."""
         if self._episode is None:
             stateful = (self.detector, self.selection, self.controller)
-            self._beginners = [self.history.begin, *(role.begin for role in stateful if isinstance(role, Stateful))]
+            self._beginners = [
+                self.history.begin,
+                *([self.estimator.begin] if self.estimator else []),
+                *(role.begin for role in stateful if isinstance(role, Stateful)),
+            ]
         self._episode = episode
         for begin in self._beginners:
             begin(episode)
@@ -99,7 +106,7 @@ def _lock_step(roles: ActiveRoles, until_ns: int | None, stop: StopFlag, statist
         if frame is None:
             stop.set(END_OF_FRAMES)
             return
-        _step(roles, frame, statistics)
+        _step(roles, frame, statistics, live=False)
 
 
 def _live(
@@ -122,7 +129,7 @@ def _live(
             except Exception as error:
                 raise roles.border.raised("capture", "grab", error) from error
             if frame is not None:
-                _step(roles, frame, statistics)
+                _step(roles, frame, statistics, live=True)
                 seen_ns = frame.acted_ns
                 rest_ns = frame.taken_ns + period_ns - seen_ns
                 if rest_ns > 0:  # shorter than the watchdog's patience
@@ -145,16 +152,19 @@ def _finished(clock: Clock, until_ns: int | None, stop: StopFlag) -> bool:
     return bool(stop)
 
 
-def _step(roles: ActiveRoles, frame: Frame, statistics: RunStatistics) -> None:
+def _step(roles: ActiveRoles, frame: Frame, statistics: RunStatistics, live: bool) -> None:
     now, border, interlock = roles.clock, roles.border, roles.interlock
     role, method = "capture", "grab"  # where an exception comes from, for its sentence
     try:
         border.frame(frame)
         frame.taken_ns = now()
         interlock.beat(frame.taken_ns)
-        role, method = "detector", "detect"
         if frame.episode != roles._episode:
             roles.begin(frame.episode)
+        estimator = roles.estimator
+        if estimator is not None:
+            estimator.see(frame)
+        role, method = "detector", "detect"
         detections = roles.detector.detect(frame)
         border.detections(detections, frame)
         frame.decoded_ns = now()
@@ -170,9 +180,14 @@ def _step(roles: ActiveRoles, frame: Frame, statistics: RunStatistics) -> None:
     submitted = interlock.submit(action, frame)
     frame.acted_ns = now()
     outcome = frame.recorded or (HELD_BACK if not submitted else MOVED if roles.moves else DRY)
+    frame.sent_ns = outcome.sent_ns or (frame.acted_ns if live else frame.at_ns)
+    roles.history.lags(frame.sent_ns - frame.at_ns)
     if outcome.moved and roles.degrees_per_count is not None:
         x, y = roles.degrees_per_count
-        roles.history.add(frame.at_ns, action.dx * x, action.dy * y)
+        by_x, by_y = roles.history.scale
+        roles.history.add(frame.sent_ns, action.dx * x * by_x, action.dy * y * by_y)
+        if estimator is not None:
+            estimator.sent(action.dx, action.dy, frame.sent_ns)
     try:
         roles.controller.sent(action if outcome.sent or action.idle else IDLE, frame)
     except Exception as error:

@@ -15,8 +15,8 @@ from agent.types import Frame, FrameEvent, Outcome
 from core.errors import UserError
 from core.text import parse_json, read_json, read_text, validated
 
-VERSION = 2
-"""1, which is read too, told what was sent and moved something, and had no `moved`."""
+VERSION = 3
+"""Older ones are read too: 1 told what was sent and moved something, and had no `moved`; 2 did not say when."""
 EVENTS, INFO, PROFILE = "events.jsonl", "recording.json", "profile.yaml"
 TIMES = ("grab_ns", "grabbed_ns", "taken_ns", "preprocessed_ns", "inferred_ns", "decoded_ns", "selected_ns", "acted_ns")
 
@@ -61,6 +61,7 @@ class RecordedFrame(BaseModel):
     action: tuple[Whole, Whole, Annotated[int, Field(ge=0, lt=8)], tuple[Whole, Whole] | None]
     sent: bool
     moved: bool | None = None
+    sent_ns: Nanoseconds = 0
 
 
 def video_of(suffix: str) -> str:
@@ -91,6 +92,7 @@ def row(event: FrameEvent) -> dict[str, Any]:
         "action": [event.action.dx, event.action.dy, event.action.buttons, event.action.point],
         "sent": event.sent,
         "moved": event.moved,
+        "sent_ns": frame.sent_ns,
     }
     if event.veto is not None:
         line["veto"] = event.veto
@@ -162,7 +164,7 @@ def frames(folder: Path) -> Iterator[Frame]:
                 line.origin,
                 line.episode,
                 line.at_ns,
-                Outcome(line.sent, line.sent if line.moved is None else line.moved),
+                Outcome(line.sent, line.sent if line.moved is None else line.moved, line.sent_ns),
             )
     finally:
         reader.release()

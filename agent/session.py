@@ -15,6 +15,7 @@ from typing import Any
 
 from agent.border import Border, check_names
 from agent.context import Context
+from agent.ego_motion import MotionEstimator
 from agent.factories import DetectorFactory
 from agent.history import CommandHistory, View
 from agent.interlock import Interlock, StopFlag, Watchdog
@@ -59,6 +60,8 @@ class Result:
     """The profile's file."""
     detector: dict[str, Any] = field(default_factory=dict)
     """What the detector says that it ran: `model`, `engine` and `precision` as resolved."""
+    adapted: dict[str, Any] = field(default_factory=dict)
+    """What was learnt of scale and delay during the run (`calibration.adapt`)."""
     failures: list[str] = field(default_factory=list)
     """What an observer or the end of a plugin failed at: what it was to write is not there."""
     error: Exception | None = None
@@ -147,6 +150,7 @@ def play(
         setup={"seed": context.seed, **plan.described()},
         path=loaded.path,
         detector=detector,
+        adapted={} if roles.estimator is None else roles.estimator.to_dict(),
         failures=[*(f"observer {name}: {why}" for name, why in roles.observers.reasons.items()), *failures],
         error=error,
     )
@@ -200,6 +204,10 @@ def _create_roles(
         wait=plan.lock_step,
     )
     stack.callback(observers.close)
+    calibration = context.calibration
+    estimator = None
+    if calibration.adapt and calibration.calibrated and not context.absolute:
+        estimator = MotionEstimator(calibration, context.history)
     labels = {role: _label(choice) for role, choice in roles.items() if role not in ("guard", "observer")}
     return (
         ActiveRoles(
@@ -213,6 +221,7 @@ def _create_roles(
             Border({str(role): label for role, label in labels.items()}, context.names),
             context.calibration.per_count,
             context.moves,
+            estimator,
         ),
         context,
     )

@@ -24,6 +24,8 @@ class Outcome:
 
     sent: bool
     moved: bool
+    sent_ns: int = 0
+    """In a recording, when it was sent (see `Frame.sent_ns`); 0 means at the frame's own time."""
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -55,6 +57,8 @@ class Frame:
     decoded_ns: int = 0
     selected_ns: int = 0
     acted_ns: int = 0
+    sent_ns: int = 0
+    """When its action was sent, on the clock of `at_ns`: live, when the actuation took it; in lock-step, `at_ns`."""
 
     def __post_init__(self) -> None:
         self.at_ns = self.at_ns or self.grab_ns

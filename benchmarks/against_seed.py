@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 from agent.context import Context
 from agent.types import Frame
 from benchmarks.screen import Screen
+from core.display import own_display
 from engine.darknet import Network, read_cfg, read_weights
 from engine.keras_network import build
 from engine.models import ModelFiles, find
-from evaluation.window import own_display
 from plugins.capture.mss import Settings as MssSettings
 from plugins.capture.mss import mss_capture
 from plugins.detector.yolo import reticle_detector

@@ -19,8 +19,8 @@ from typing import Any
 
 import psutil
 
+from core.display import own_display
 from core.provenance import provenance
-from evaluation.window import own_display
 from tests.desktop import until
 from tests.plugins.test_screen import Screen
 from tests.test_live_run import WINDOW_TITLE, Run, fires, lifeline_of

@@ -31,7 +31,7 @@ from agent.types import Action, Frame, Target
 from benchmarks.screen import Screen
 from cli.console import out
 from cli.report import show_report
-from evaluation.window import own_display
+from core.display import own_display
 
 MAX_AGE_MS = 100
 PICTURES_A_SECOND = 20

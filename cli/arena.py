@@ -42,6 +42,8 @@ class Arguments:
     json_file: Path | None
     overrides: list[str] | None
     plugin: list[Path] | None
+    live: bool
+    xvfb: bool
 
 
 def arena(
@@ -79,6 +81,8 @@ def arena(
     json_file: Json = None,
     overrides: Overrides = None,
     plugin: Plugins = None,
+    live: Annotated[bool, typer.Option("--live", help="A game in its window: really move the mouse.")] = False,
+    xvfb: Annotated[bool, typer.Option("--xvfb", help="A game in its window: on a display of its own.")] = False,
 ) -> None:
     """Play a profile's game many times and score it: kills, hits a shot, aim error, each with a 95 % interval."""
     _run(Arguments(**locals()))
@@ -87,6 +91,7 @@ def arena(
 def _run(given: Arguments) -> None:
     from cli.output import print_provenance, save, save_json
     from cli.tables import print_table
+    from cli.windows import unwinding
     from core.files import check_writable
     from core.provenance import provenance
     from evaluation import arena as playing
@@ -120,8 +125,10 @@ def _run(given: Arguments) -> None:
         tuple(listed(given.precision)),
         given.processes,
         given.cluster,
+        given.live,
+        given.xvfb,
     )
-    with progress() as tell:
+    with unwinding(), progress() as tell:
         result = run(config, tell)
     heads, lines = playing.heads_and_lines(result.rows, result.shown, len(latencies) > 1 or any(latencies))
     print_table(heads, lines, optional=("recall", "precision", "overshoot deg", "episodes"))

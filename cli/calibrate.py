@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.console import out
+from cli.console import err, out
 from cli.options import Json, Overrides, Plugins, load
 from cli.run import leave
 from core.errors import UserError
@@ -17,7 +18,8 @@ from core.errors import UserError
 if TYPE_CHECKING:
     from agent.profile import LoadedProfile
     from agent.session import Result
-    from evaluation.calibrate import TurningController
+    from evaluation.calibrate import Calibration
+    from evaluation.turning import TurningController
 
 EPISODES = 20
 """More than it takes, should the player be shot."""
@@ -30,7 +32,6 @@ class Arguments:
     profile: str
     live: bool
     fov: float | None
-    fit_fov: bool
     write: bool
     xvfb: bool
     start_game: bool
@@ -43,9 +44,9 @@ def calibrate(
     profile: Annotated[str, typer.Option("--profile", "-p", help="The profile of the game.")],
     live: Annotated[bool, typer.Option("--live", help="Turn by the real mouse.")] = False,
     fov: Annotated[
-        float | None, typer.Option(min=2, max=178, help="The horizontal field of view, degrees; else the profile's.")
+        float | None,
+        typer.Option(min=2, max=178, help="The horizontal field of view, degrees; else it is measured too."),
     ] = None,
-    fit_fov: Annotated[bool, typer.Option("--fit-fov", help="Fit the field of view too.")] = False,
     write: Annotated[bool, typer.Option("--write/--no-write", help="Write what was found to the profile.")] = True,
     xvfb: Annotated[bool, typer.Option("--xvfb", help="On a display of its own, though there is one.")] = False,
     start_game: Annotated[bool, typer.Option("--game/--no-game", help="Start the game that the profile names.")] = True,
@@ -53,7 +54,7 @@ def calibrate(
     json_file: Json = None,
     plugin: Plugins = None,
 ) -> None:
-    """Measure how many degrees a mouse count turns the view: turns, and follows the picture.
+    """Measure degrees a mouse count on both axes, the field of view and the delay: turns, and watches the picture.
 
     Stand still in a place with something to see, and let nothing else move the mouse.
     """
@@ -61,13 +62,12 @@ def calibrate(
 
 
 def _run(given: Arguments) -> None:
-    from dataclasses import asdict
-
     from cli.output import announce, print_provenance, save_json
     from cli.profile_edit import set_values
     from core.files import check_writable
     from core.provenance import provenance
-    from evaluation.calibrate import TurningController, fit
+    from evaluation.calibrate import fit
+    from evaluation.turning import TurningController
 
     check_writable(given.json_file)
     loaded = load(given.profile, given.plugin, given.overrides)
@@ -79,45 +79,70 @@ def _run(given: Arguments) -> None:
     if actuation.absolute:
         raise UserError(f"{loaded.path}: an absolute actuation goes to points on the screen and has no degrees a count")
     known = loaded.profile.calibration
-    turner = TurningController(loaded.profile.mode == "live", loaded.profile.crosshair)
+    turner = TurningController(loaded.profile.mode == "live", lambda line: err.print(line, highlight=False))
     result = _turn(given, loaded, turner)
     leave(result)
     if not turner.done or turner.problem:
         vetoes = ", ".join(f"{guard} vetoed {n} times" for guard, n in result.vetoes.items() if n)
-        raise UserError(f"{loaded.path}: {turner.problem or 'it ended too early'}{f' ({vetoes})' if vetoes else ''}")
-    fov = given.fov or (None if given.fit_fov else known.fov_deg)
-    found = fit(turner.turns, known.view_width_px or turner.width, fov)
-    kind = "fitted" if found.fov_fitted else "given"
-    out.print(
-        f"{found.degrees_per_count:.6f} degrees a count ({found.low:.6f} to {found.high:.6f}); field of view "
-        f"{found.fov_deg:.2f} degrees ({kind}); {found.turns} turns, {found.points} points, which the fit misses by "
-        f"{found.residual_px:.2f} pixels (median)",
-        soft_wrap=True,
-    )
+        why = turner.problem or f"it ended too early ({result.ended})"
+        raise UserError(f"{loaded.path}: {why}{f' ({vetoes})' if vetoes else ''}; nothing is written")
+    err.print("fitting", highlight=False)
+    try:
+        found = fit(turner.recorded, known.view_width_px or turner.recorded.width, given.fov, turner.view)
+    except UserError as error:
+        raise UserError(f"{loaded.path}: {error}; nothing is written") from error
+    for line in _described(found):
+        out.print(line, soft_wrap=True, highlight=False)
     block = provenance(profile=loaded.path, seeds=[loaded.profile.seed])
     print_provenance(block)
-    save_json(given.json_file, asdict(found), block)
+    save_json(given.json_file, found.to_dict(), block)
     if given.write:
-        values: dict[str, Any] = {"degrees_per_count": round(found.degrees_per_count, 6)}
-        if known.fov_deg is None or given.fov is not None or given.fit_fov:
-            values["fov_deg"] = round(found.fov_deg, 2)
+        values: dict[str, Any] = {"degrees_per_count": found.per_count, "fov_deg": round(found.fov_deg.value, 2)}
+        if found.delay is not None:
+            values["delay_ms"] = found.delay.median_ms
         set_values(loaded.path, "calibration", values)
         listed = ", ".join(f"{key}: {value}" for key, value in values.items())
         announce(f"profile (calibration has {listed} now)", loaded.path)
 
 
+def _described(found: Calibration) -> Iterator[str]:
+    """Yield what was found as people read it."""
+    axes = {"right": found.right, "down": found.down}
+    for name, estimate in axes.items():
+        if estimate is None:
+            yield f"{name}: the view does not turn, so aim with vertical: false"
+        else:
+            inverted = " (inverted)" if estimate.value < 0 else ""
+            yield f"{name}: {estimate.value:.6f} degrees a count ({estimate.low:.6f} to {estimate.high:.6f}){inverted}"
+    kind = "measured" if found.fov_fitted else "given"
+    field = found.fov_deg
+    yield f"field of view: {field.value:.2f} degrees ({field.low:.2f} to {field.high:.2f}), {kind}"
+    if found.delay is not None:
+        yield (
+            f"delay from a motion to the first picture that shows it: {found.delay.median_ms:.0f} ms, 95 % within "
+            f"{found.delay.p95_ms:.0f} ms, jitter {found.delay.jitter_ms:.0f} ms ({found.delay.motions} motions)"
+        )
+
+
 def _turn(given: Arguments, loaded: LoadedProfile, turner: TurningController) -> Result:
     """Turn the view by the profile's mouse, in its game where it names one."""
+    import json
+    from dataclasses import replace
+
     from agent.context import Context
     from agent.loop import ActiveRoles
-    from agent.plan import Options
+    from agent.plan import Options, arm_key
     from agent.session import play
     from cli.windows import opened
     from evaluation.calibrate import blind, turning
 
     options = Options(live=given.live, seed=loaded.profile.seed)
     if loaded.game is None or not given.start_game:
+        if given.live:
+            err.print(f"hold {arm_key(loaded) or 'the arm key'} until it is done; the game's window needs the focus")
         return play(blind(loaded), options, middleware=[partial(turning, turner=turner)])
+    still = tuple(f"game.{name}={json.dumps(value)}" for name, value in loaded.game.factory.still.items())
+    loaded = replace(loaded, overrides=(*loaded.overrides, *still))
     with opened(loaded, given.plugin, given.xvfb, given.live, loaded.profile.seed, EPISODES) as (window, ready):
 
         def begin(roles: ActiveRoles, context: Context) -> ActiveRoles:

@@ -91,22 +91,35 @@ def _run(given: Arguments) -> None:
     strange = [option for option, value in only.items() if value]
     if strange:
         raise UserError(f"{' and '.join(strange)} belong to --autolabel MODEL")
+    from functools import partial
+
+    from agent.context import outside_a_run
+    from agent.session import check_all
     from cli.output import announce, save
     from cli.tables import print_table
     from core.progress import counter
     from evaluation.collect import collect as collecting
     from evaluation.collect import sheet
 
-    factory = loaded.roles.capture.factory
-    if factory.collect is None:
+    choices = [loaded.roles.capture, *([loaded.game] if loaded.game is not None else [])]
+    choice = next((choice for choice in choices if choice.factory.collect is not None), None)
+    if choice is None:
         raise UserError(
-            f'{loaded.path}: the capture "{factory.name}" does not know what its frames show, so it gives no data set; '
-            "use a profile whose capture does, such as doom.yaml, or label by a model (--autolabel MODEL)"
+            f'{loaded.path}: the capture "{choices[0].name}" does not know what its frames show, so it gives '
+            "no data set; use a profile whose capture does, such as doom.yaml, or label by a model (--autolabel MODEL)"
         )
+    check_all([choice], outside_a_run(loaded.path.resolve().parent))
     with progress() as tell:
         count = counter(tell, "frames", given.frames)
         manifest = collecting(
-            factory.collect, factory.class_names, given.frames, given.seed, given.validation, given.to, count
+            partial(choice.factory.collect, choice.settings),
+            choice.factory.class_names,
+            given.frames,
+            given.seed,
+            given.validation,
+            given.to,
+            count,
+            choice.factory.portion,
         )
     lines = [[name, str(boxes)] for name, boxes in manifest["boxes"].items()]
     print_table(["what", "boxes"], lines, numbers=("boxes",))

@@ -47,13 +47,14 @@ def demo_window(
     from cli.windows import game_of, opened
     from core.files import check_writable
     from evaluation.statistics import mean_interval
-    from evaluation.window import play_window
+    from evaluation.window import play_window, seen_by
 
     check_writable(json_file)
     check_writable(record)
     one_of("--who", who, WHO)
     loaded = load(profile, plugin, overrides)
     game_of(loaded)
+    loaded = seen_by(loaded, who)
     prepare(loaded.roles.detector, outside_a_run(loaded.path.resolve().parent))  # before the game's time runs
     start = loaded.profile.seed if seed is None else seed
     with opened(loaded, plugin, xvfb, live, start, episodes) as (window, ready):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import sys
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.console import err
 from core.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,26 +33,11 @@ def game_of(loaded: LoadedProfile) -> Choice:
 def opened(
     loaded: LoadedProfile, plugins: list[Path] | None, xvfb: bool, live: bool, seed: int, episodes: int
 ) -> Iterator[tuple[Game, Callable[[], None]]]:
-    """Start the profile's game, on its own display where there is none; give it and what to call when all is set up."""
-    from agent.plan import arm_key
-    from evaluation.window import Game, hand_on_the_keys, own_display
+    """Start the profile's game, as `evaluation.window.opened` does, and let a signal end it in order."""
+    from evaluation import window
 
-    alone = xvfb or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform == "win32")
-    key = arm_key(loaded) or "shift"
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(unwinding())
-        if alone:
-            err.print(f"playing on a display of its own, {stack.enter_context(own_display())}")
-        window = Game(loaded.path, tuple(plugins or ()), seed, episodes, loaded.overrides)
-        stack.callback(window.close)
-
-        def ready() -> None:
-            if alone and live:
-                stack.enter_context(hand_on_the_keys(key))
-            elif live:
-                err.print(f"hold {key} to let it play; the game's window needs the focus")
-
-        yield window, ready
+    with unwinding(), window.opened(loaded, tuple(plugins or ()), xvfb, live, seed, episodes) as made:
+        yield made
 
 
 @contextlib.contextmanager

@@ -1,143 +1,121 @@
-"""How far a mouse count turns the view: turns by known counts, follows the picture, and fits degrees a count.
+"""Degrees a mouse count on both axes, the field of view and the delay, fitted to what an experiment saw.
 
-A view that turns about the vertical by an angle moves what stands at x (pixels from the middle) to f tan(atan(x / f) -
-angle), where f is the focal length in pixels: the field of view. How the shift grows towards the edges tells f, so both
-can be fitted; with a known field of view the fit is the better for it.
+A whole turn is 360 degrees whatever the lens: the counts after which the view is back where it began tell the scale
+without the field of view. How far the picture then moves for a known angle tells the focal length, and with that how
+far it moves up and down tells the other axis. Each comes from passes that know nothing of each other, and where they
+disagree there is no result.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Any, TypeVar
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from agent.context import Context
 from agent.loop import ActiveRoles
 from agent.profile import LoadedProfile
-from agent.types import IDLE, Action, Frame, Target
 from core.errors import UserError
+from evaluation.alignment import Turn, View, agreement, best, shift
 from evaluation.middleware import NOTHING, StoppingCapture
-from evaluation.statistics import fitted_interval
+from evaluation.turning import SURE, Pair, Recorded, Sweep, TurningController
 
-FIRST_COUNTS = 2
-LARGEST_COUNTS = 8192
-WANTED_SHIFT = 1 / 6
-"""The shift that the turns are made large enough for, as a part of the picture's width."""
-SMALLEST_SHIFT_PX = 1.0
-REPEATS = 12
-SETTLE_NS = 250_000_000
-"""Live, the picture is given so long to show a turn; in lock-step the next frame does."""
-POINTS = 400
-FEWEST_POINTS = 20
-FIT_RESAMPLES = 40
-ITERATIONS, STEP = 60, 1e-6
-BACK_AND_FORTH_PX = 0.5
-"""A point counts when following it back ends where it began."""
+T = TypeVar("T")
+
+MOST_PAIRS = 32
+FEWEST_PAIRS, FEWEST_PITCHES = 8, 6
+NEAR, VOTES = 0.13, 3
+"""How far from where it is expected a whole turn may end, as a part of it, and how many pictures must say so."""
+AS_GOOD = 0.8
+"""How well views of the same place correlate at least, as a part of those that do best."""
+DISAGREE = 0.01
+"""Passes that differ by a larger part do not agree."""
+ACCELERATED = 0.06
+"""Counts that turn so much farther at once than in parts are accelerated."""
+STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57}
+"""The 97.5th percentile of Student's distribution for so many values, whose mean is taken."""
+FLOOR_YAW, FLOOR_FOCAL, FLOOR_PITCH = 0.001, 0.004, 0.005
+"""The narrowest half-widths of an interval, as a part of the value: what matching to a tenth of a pixel can tell."""
+FIELDS = (55.0, 130.0)
+"""Fields of view that are looked for, degrees."""
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One turn by `counts` and where points went: x before and after, pixels from the crosshair."""
+class Estimate:
+    """A value and its 95 % interval."""
 
-    counts: int
-    before: NDArray[np.float64]
-    after: NDArray[np.float64]
+    value: float
+    low: float
+    high: float
 
-    @property
-    def shift_px(self) -> float:
-        """The median shift."""
-        return float(np.median(self.after - self.before))
+    def scaled(self, by: float) -> Estimate:
+        """Return it in another unit."""
+        low, high = sorted((self.low * by, self.high * by))
+        return Estimate(self.value * by, low, high)
+
+
+@dataclass(frozen=True)
+class Delay:
+    """From a motion sent to the first picture that shows it, milliseconds.
+
+    :param jitter_ms: the width of the middle half.
+    """
+
+    median_ms: float
+    p95_ms: float
+    jitter_ms: float
+    motions: int
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was measured; `low` and `high` bound degrees a count with 95 % confidence (bootstrap over the turns)."""
+    """What was measured.
 
-    degrees_per_count: float
-    low: float
-    high: float
-    fov_deg: float
+    :param right: degrees a count to the right; negative where the mouse is inverted.
+    :param down: degrees a count down; None where the view does not turn up and down.
+    :param fov_deg: horizontal.
+    :param fov_fitted: whether it was measured, and not given.
+    :param delay: None in lock-step, where the next frame shows a motion.
+    :param tilt_deg: how far below the horizon the view was.
+    :param shear: the picture moves up and down as a whole, as in Doom.
+    """
+
+    right: Estimate
+    down: Estimate | None
+    fov_deg: Estimate
     fov_fitted: bool
+    delay: Delay | None
+    tilt_deg: float
+    shear: bool
     turns: int
-    points: int
-    residual_px: float
-    """The median distance between where a point went and where the fit says it should."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as docs/reports.md describes it."""
+        delay = self.delay
+        return {
+            "degrees_per_count": self.per_count,
+            "right": asdict(self.right),
+            "down": None if self.down is None else asdict(self.down),
+            "fov_deg": self.fov_deg.value,
+            "fov": asdict(self.fov_deg),
+            "fov_fitted": self.fov_fitted,
+            "delay_ms": None if delay is None else delay.median_ms,
+            "delay": None if delay is None else asdict(delay),
+            "tilt_deg": round(self.tilt_deg, 2),
+            "shear": self.shear,
+            "turns": self.turns,
+        }
 
-class TurningController:
-    """A controller that turns by known counts, waits until the picture shows it, and notes what moved where."""
-
-    def __init__(self, live: bool, crosshair: tuple[float, float]) -> None:
-        self._settle_ns = SETTLE_NS if live else 0
-        self._crosshair = crosshair[0]
-        self._before: NDArray[np.uint8] | None = None
-        self._counts = FIRST_COUNTS
-        self._wait_ns = 0
-        self._radians = 0.0
-        """What a count turns, as far as is known yet."""
-        self._left: list[int] | None = None
-        self.turns: list[Turn] = []
-        self.problem = ""
-        self.done = False
-        self.width = 0
-
-    def decide(self, target: Target | None, frame: Frame) -> Action:
-        """Return the next turn, or nothing while the last one has not settled."""
-        if self.done or frame.grab_ns < self._wait_ns:
-            return IDLE
-        now = cv2.cvtColor(frame.pixels[:, :, :3], cv2.COLOR_BGR2GRAY)
-        self.width = frame.width
-        if self._before is not None and not self._took(self._before, np.asarray(now, np.uint8)):
-            self.done = True
-            return IDLE
-        self._before = np.asarray(now, np.uint8)
-        self._wait_ns = time.perf_counter_ns() + self._settle_ns
-        return Action(self._counts, 0, 0)
-
-    def sent(self, action: Action, frame: Frame) -> None:
-        """Go on all the same."""
-
-    def _took(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
-        """Take in what the last turn did; set the next one, or return False when there is none."""
-        middle, focal = self._crosshair * before.shape[1], before.shape[1] / 2
-        start, end = follow(before, after, self._radians * self._counts, middle, focal)
-        if len(start) >= FEWEST_POINTS:
-            self.turns.append(Turn(self._counts, start, end))
-            angles = np.arctan(start / focal) - np.arctan(end / focal)
-            self._radians = float(np.median(angles)) / self._counts
-        if self._left is None:
-            return self._probe(len(start), before.shape[1])
-        if not self._left:
-            return False
-        self._counts = self._left.pop(0)
-        return True
-
-    def _probe(self, points: int, width: int) -> bool:
-        """Double the turn until the shift is large enough to measure; the smallest is followed without a guess."""
-        if points < FEWEST_POINTS:
-            self.problem = (
-                f"the picture has {points} points to follow, too few: look at a place with more to see, and keep still"
-            )
-            return False
-        shift = self.turns[-1].shift_px
-        if abs(shift) >= WANTED_SHIFT * width / 2:
-            self._left = [self._counts, -self._counts] * (REPEATS // 2)
-            self._counts = -self._counts
-            return True
-        if self._counts * 2 > LARGEST_COUNTS:
-            self.problem = (
-                f"turning by {self._counts} counts moves the picture by {abs(shift):.1f} pixels: the game does not "
-                "take the mouse's motion (is its window in front, and does it play?)"
-            )
-            return False
-        self._counts *= 2
-        return True
+    @property
+    def per_count(self) -> float | list[float]:
+        """Degrees a count as a profile has them."""
+        if self.down is None:
+            return round(self.right.value, 6)
+        return [round(self.right.value, 6), round(self.down.value, 6)]
 
 
 def blind(loaded: LoadedProfile) -> LoadedProfile:
@@ -150,138 +128,218 @@ def turning(roles: ActiveRoles, context: Context, turner: TurningController) -> 
     return replace(roles, capture=StoppingCapture(roles.capture, lambda: turner.done), controller=turner)
 
 
-def follow(
-    before: NDArray[np.uint8], after: NDArray[np.uint8], turned: float, middle: float, focal: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the x of points before and after, pixels from the middle, followed by Lucas and Kanade's method.
-
-    :param turned: by what angle the view may have turned, radians. What it would look like then is compared with what
-        it does look like: patterns repeat, and what is near the edges is stretched.
-    """
-    height, width = before.shape
-    x, y = np.meshgrid(np.arange(width) - middle, np.arange(height) - height / 2)
-    depth = focal * math.cos(turned) - x * math.sin(turned)
-    source_x = focal * (x * math.cos(turned) + focal * math.sin(turned)) / depth + middle
-    source_y = focal * y / depth + height / 2
-    expected = cv2.remap(
-        before,
-        source_x.astype(np.float32),
-        source_y.astype(np.float32),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_CONSTANT,
-    )
-    inside = (source_x > 0) & (source_x < width - 1) & (source_y > 0) & (source_y < height - 1) & (depth > 0)
-    mask = cv2.erode(inside.astype(np.uint8), np.ones((15, 15), np.uint8), borderValue=0)
-    found: Any = cv2.goodFeaturesToTrack(expected, POINTS, 0.01, 6, mask=mask)
-    if found is None:
-        return np.empty(0), np.empty(0)
-    window: dict[str, Any] = {"winSize": (21, 21), "maxLevel": 2}
-    there, seen, _ = cv2.calcOpticalFlowPyrLK(expected, after, found, None, **window)
-    back, seen_back, _ = cv2.calcOpticalFlowPyrLK(after, expected, there, None, **window)
-    good = (seen & seen_back).ravel() == 1
-    good &= np.abs(back - found).max(axis=2).ravel() < BACK_AND_FORTH_PX
-    start = went(found[good, 0, 0].astype(np.float64) - middle, -turned, focal)
-    return start, there[good, 0, 0].astype(np.float64) - middle
-
-
-def fit(turns: Sequence[Turn], view_width: float, fov_deg: float | None) -> Calibration:
-    """Return degrees a count, and the field of view where it is not given.
+def fit(recorded: Recorded, view_width: float, fov_deg: float | None, view: Callable[..., View]) -> Calibration:
+    """Return what an experiment's pictures tell.
 
     :param view_width: of the whole view, pixels; the field of view spans it.
-    :raises UserError: the turns do not agree with each other.
+    :param fov_deg: where it is known.
+    :param view: makes a picture comparable.
+    :raises UserError: its passes disagree, or the mouse is accelerated.
     """
-    chosen = _agreeing([turn for turn in turns if abs(turn.shift_px) >= SMALLEST_SHIFT_PX], view_width, fov_deg)
-    if len(chosen) < REPEATS // 2:
-        raise UserError(f"only {len(chosen)} turns could be measured; look at a place with more to see, and try again")
-    degrees, focal = _solve(chosen, view_width, fov_deg)
-    low, high = fitted_interval(chosen, lambda drawn: _solve(drawn, view_width, fov_deg)[0], FIT_RESAMPLES)
-    misses = np.concatenate([np.abs(went(t.before, math.radians(degrees * t.counts), focal) - t.after) for t in chosen])
-    residual = float(np.median(misses))
-    if residual > 0.02 * view_width:
+    if recorded.fast and abs(float(np.median(recorded.fast)) - 1) > ACCELERATED:
         raise UserError(
-            f"the picture moves by {residual:.0f} pixels otherwise than a turn would: something else moved it "
-            "(walking, a menu, mouse acceleration); keep still and try again"
+            f"counts sent at once turn {float(np.median(recorded.fast)):.2f} times as far as in parts: the mouse is "
+            "accelerated, in the game or the system; switch that off, as no number of degrees a count holds with it"
         )
-    fov = 2 * math.degrees(math.atan(view_width / 2 / focal))
+    rounds, pairs = [], []
+    for sweep in recorded.sweeps:
+        counts, steps = whole_turn(sweep, recorded.focal, view)
+        pairs += steps
+        if counts is not None:
+            rounds.append(counts)
+    if len(rounds) < 2 or len(pairs) < FEWEST_PAIRS:
+        raise UserError(
+            f"{len(rounds)} of {len(recorded.sweeps)} turns came round to where they began: something else moves the "
+            "view (walking, being hit or killed, a menu), or all that is seen looks alike; go to a quiet place with "
+            "more to see, and try again"
+        )
+    pairs = _spread(pairs, MOST_PAIRS)
+    size = _mean([360 / counts for counts in rounds], FLOOR_YAW, "whole turns")
+    sign, focal, tilt = _lens(pairs, size.value, view_width / recorded.scale, fov_deg, view)
+    right = size.scaled(sign)
+    down, shear = _pitch(recorded.pitches, focal.value, view)
+    half = view_width / recorded.scale / 2
+    fields = [2 * math.degrees(math.atan(half / value)) for value in (focal.value, focal.high, focal.low)]
     return Calibration(
-        degrees,
-        low,
-        high,
-        fov,
+        right,
+        down,
+        Estimate(*fields),
         fov_deg is None,
-        len(chosen),
-        sum(len(t.before) for t in chosen),
-        residual,
+        _delay(recorded.delays_ns),
+        math.degrees(tilt),
+        shear,
+        recorded.turns,
     )
 
 
-def _agreeing(turns: Sequence[Turn], view_width: float, fov_deg: float | None) -> list[Turn]:
-    """Return the turns without the points that went elsewhere: monsters, one's own weapon, wrong matches."""
-    kept = list(turns)
-    for limit_px in (16.0, 4.0, 2.0):
-        if not kept:
-            return []
-        degrees, focal = _solve(kept, view_width, fov_deg)
-        kept = []
-        for turn in turns:
-            near = np.abs(went(turn.before, math.radians(degrees * turn.counts), focal) - turn.after) < limit_px
-            if near.sum() >= FEWEST_POINTS:
-                kept.append(Turn(turn.counts, turn.before[near], turn.after[near]))
-    return kept
+def whole_turn(sweep: Sweep, focal: float, view: Callable[..., View]) -> tuple[float | None, list[Pair]]:
+    """Return the counts of a whole turn, None where the view did not come round, and the steps that went as usual.
 
-
-def went(x: NDArray[np.float64], turned: float, focal: float) -> NDArray[np.float64]:
-    """Return where points at x, pixels from the middle, go when the view turns right by an angle, radians."""
-    return focal * np.tan(np.clip(np.arctan(x / focal) - turned, -1.5, 1.5))
-
-
-def _solve(turns: Sequence[Turn], view_width: float, fov_deg: float | None) -> tuple[float, float]:
-    """Return degrees a count and the focal length, pixels: those that a turn's equation fits best."""
-    known = None if fov_deg is None else view_width / 2 / math.tan(math.radians(fov_deg) / 2)
-    focal = known or view_width / 2
-    slope = float(np.median([-turn.shift_px / turn.counts for turn in turns]))
-    start = math.degrees(slope / focal) or 1e-9
-
-    def misses(factors: NDArray[np.float64]) -> NDArray[np.float64]:
-        f = known or focal * factors[1]
-        return np.concatenate(
-            [went(turn.before, math.radians(start * factors[0] * turn.counts), float(f)) - turn.after for turn in turns]
-        )
-
-    factors = minimised(misses, np.ones(1 if known else 2))
-    return float(start * factors[0]), known or float(focal * factors[1])
-
-
-def minimised(
-    residuals: Callable[[NDArray[np.float64]], NDArray[np.float64]], start: NDArray[np.float64], scale: float = 0.5
-) -> NDArray[np.float64]:
-    """Return the parameters of the least robust loss, by Levenberg and Marquardt's method, reweighted at each step.
-
-    The loss of a residual r is 2 (sqrt(1 + (r / scale)^2) - 1), a smooth form of the absolute value (Charbonnier).
-
-    :param start: the parameters to begin with, all of the order of 1.
-    :param scale: residuals smaller than this count as noise.
+    :param focal: pixels, roughly: what is seen may look alike from several sides, and the end is the one near it.
     """
-    values, damping = start.astype(np.float64), 1e-3
-    r = residuals(values)
-    for _ in range(ITERATIONS):
-        weights = 1 / np.sqrt(1 + (r / scale) ** 2)
-        jacobian = np.stack(
-            [(residuals(values + step) - residuals(values - step)) / (2 * STEP) for step in STEP * np.eye(len(values))],
-            axis=1,
+    views = [view(picture) for picture in sweep.pictures]
+    middle = views[0].shape[1] / 2
+    moves = [shift(a, b, middle, 1, 1.2) for a, b in pairwise(views)]
+    sure = [angle for angle, score in moves if score >= SURE]
+    if len(sure) < FEWEST_PAIRS:
+        return None, []
+    usual = float(np.median(sure))
+    good = [score >= SURE and 0.85 < angle / usual < 1.15 for angle, score in moves]
+    steps = [Pair(sweep.pictures[i], sweep.pictures[i + 1], sweep.step) for i in range(len(moves)) if good[i]]
+    whole = [*good]
+    for i in range(1, len(moves)):
+        if not (good[i - 1] or good[i]):  # one picture in which somebody stood before the view, perhaps
+            angle, score = shift(views[i - 1], views[i + 1], middle, 1, 1.2)
+            if score >= SURE and 0.9 < angle / (2 * usual) < 1.1:
+                whole[i - 1] = whole[i] = True
+    expected = 2 * math.pi * focal / middle / abs(usual)
+    matches: list[tuple[float, float]] = []
+    for i in range(len(views)):
+        for j in range(
+            i + math.floor(expected * (1 - NEAR)), min(len(views), i + math.ceil(expected * (1 + NEAR)) + 1)
+        ):
+            if j > i and all(whole[i:j]):  # a motion that was lost in between would count as turned
+                beyond, score = shift(views[i], views[j], middle, 1, abs(usual))
+                if score >= SURE and abs(beyond) <= 0.8 * abs(usual):
+                    matches.append((j - i - beyond / usual, score))
+    # The same place again looks the same; others that look like it do so less.
+    most = max((score for _, score in matches), default=0.0)
+    ends = [end for end, score in matches if score >= AS_GOOD * most]
+    clusters = [group for end in ends if len(group := [e for e in ends if abs(e - end) < 0.15]) >= VOTES]
+    if not clusters:
+        return None, steps
+    nearest = min(clusters, key=lambda group: abs(float(np.median(group)) - expected))
+    return float(np.median(nearest)) * abs(sweep.step), steps
+
+
+def _mean(values: Sequence[float], floor: float, what: str) -> Estimate:
+    """Return the mean of a few independent values.
+
+    :raises UserError: they disagree.
+    """
+    middle = float(np.mean(values))
+    if max(values) - min(values) > DISAGREE * abs(middle):
+        raise UserError(
+            f"the {what} disagree by {100 * (max(values) - min(values)) / abs(middle):.1f} %: something else moved the "
+            "view, or motions were lost (a busy machine?); try again"
         )
-        curvature = jacobian.T @ (weights[:, None] * jacobian)
-        gradient = jacobian.T @ (weights * r)
-        change = np.linalg.solve(curvature + damping * np.diag(np.diag(curvature) + 1e-12), -gradient)
-        tried = residuals(values + change)
-        if _robust(tried, scale) < _robust(r, scale):
-            values, r, damping = values + change, tried, damping / 10
-        else:
-            damping *= 10
-        if np.abs(change).max() < 1e-10 or damping > 1e12:
-            break
-    return values
+    half = STUDENT.get(len(values), 2.4) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    half = max(half, floor * abs(middle))
+    return Estimate(middle, middle - half, middle + half)
 
 
-def _robust(residuals: NDArray[np.float64], scale: float) -> float:
-    return float((np.sqrt(1 + (residuals / scale) ** 2) - 1).sum())
+def _median(values: Sequence[float], floor: float, what: str) -> Estimate:
+    """Return the median of many values of which some are far off, its first half held against its second.
+
+    :raises UserError: the halves disagree.
+    """
+    array = np.array(values)
+    middle = float(np.median(array))
+    halves = [float(np.median(array[i::2])) for i in (0, 1)]
+    if abs(halves[0] - halves[1]) > DISAGREE * abs(middle):
+        raise UserError(
+            f"{what} comes out {100 * abs(halves[0] - halves[1]) / abs(middle):.1f} % apart in two passes; go "
+            "to a quiet place with more to see, and try again"
+        )
+    spread = 1.4826 * float(np.median(np.abs(array - middle)))
+    half = max(1.96 * 1.2533 * spread / math.sqrt(len(array)), floor * abs(middle))
+    return Estimate(middle, middle - half, middle + half)
+
+
+def _lens(
+    pairs: Sequence[Pair], degrees: float, width: float, fov_deg: float | None, view: Callable[..., View]
+) -> tuple[int, Estimate, float]:
+    """Return the sign of the horizontal scale, the focal length in pixels of the pictures, and the tilt, radians."""
+    views = [(view(pair.before), view(pair.after), math.radians(degrees * pair.counts)) for pair in pairs]
+    known = None if fov_deg is None else width / 2 / math.tan(math.radians(fov_deg) / 2)
+    shortest, longest = (width / 2 / math.tan(math.radians(fov) / 2) for fov in reversed(FIELDS))
+
+    few = _spread(views, 6)
+
+    def score(sign: int, focal: float, tilt: float) -> float:
+        return float(np.mean([agreement(a, b, Turn(sign * angle, tilt=tilt), focal) for a, b, angle in few]))
+
+    middle = known or float(np.sqrt(shortest * longest))
+    guesses = [middle] if known else np.geomspace(shortest, longest, 12).tolist()
+    sign = max((1, -1), key=lambda s: max(score(s, f, 0.0) for f in guesses))
+
+    def of_focal(tilt: float) -> Callable[[float], float]:
+        return lambda focal: score(sign, focal, tilt)
+
+    def of_tilt(focal: float) -> Callable[[float], float]:
+        return lambda tilt: score(sign, focal, tilt)
+
+    tilt, focal = 0.0, middle
+    for _ in range(2):
+        if known is None:
+            focal = best(of_focal(tilt), shortest * 0.98, longest * 1.02, 24, 0.05)
+        tilt = best(of_tilt(focal), math.radians(-42), math.radians(42), 15, 1e-3)
+    if known is not None:
+        return sign, Estimate(known, known, known), tilt
+    fitted = (_best_focal(a, b, Turn(sign * angle, tilt=tilt), focal) for a, b, angle in views)
+    found = [value for value in fitted if value is not None]
+    if len(found) < FEWEST_PAIRS:
+        raise UserError(
+            f"only {len(found)} turns tell the field of view; look at a place with more to see, or give it with --fov"
+        )
+    return sign, _median(found, FLOOR_FOCAL, "the field of view"), tilt
+
+
+def _pitch(pairs: Sequence[Pair], focal: float, view: Callable[..., View]) -> tuple[Estimate | None, bool]:
+    """Return degrees a count down, and whether the game shears; None where the picture does not move up and down."""
+    if len(pairs) < FEWEST_PITCHES:
+        return None, False
+    views = [(view(pair.before), view(pair.after), pair.counts) for pair in pairs]
+    height = views[0][0].shape[0]
+    limit = math.atan(0.7 * height / focal)
+    found: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    for a, b, counts in views:
+        for shear, fits in found.items():
+            angle, score = _best_pitch(a, b, focal, limit, shear)
+            if score >= SURE:
+                fits.append((math.degrees(angle) / counts, score))
+    shear = sum(score for _, score in found[True]) > sum(score for _, score in found[False])
+    values = [value for value, _ in found[shear]]
+    if len(values) < FEWEST_PITCHES:
+        return None, False
+    return _median(values, FLOOR_PITCH, "up and down"), shear
+
+
+def _best_pitch(a: View, b: View, focal: float, limit: float, shear: bool) -> tuple[float, float]:
+    """Return the turn down that fits best, radians, and how well; -1 where none does."""
+
+    def score(pitch: float) -> float:
+        return agreement(a, b, Turn(pitch=pitch, shear=shear), focal)
+
+    try:
+        angle = best(score, -limit, limit, 41, 1e-4)
+    except UserError:
+        return 0.0, -1.0
+    return angle, score(angle)
+
+
+def _best_focal(a: View, b: View, turn: Turn, near: float) -> float | None:
+    """Return the focal length that fits a known turn best, None where none near does."""
+
+    def score(focal: float) -> float:
+        return agreement(a, b, turn, focal)
+
+    try:
+        focal = best(score, 0.8 * near, 1.25 * near, 9, 0.02)
+    except UserError:
+        return None
+    return focal if score(focal) >= SURE else None
+
+
+def _delay(delays_ns: Sequence[int]) -> Delay | None:
+    if len(delays_ns) < FEWEST_PAIRS:
+        return None
+    low, middle, high, late = np.percentile(np.array(delays_ns) / 1e6, (25, 50, 75, 95))
+    return Delay(round(float(middle), 1), round(float(late), 1), round(float(high - low), 1), len(delays_ns))
+
+
+def _spread(items: Sequence[T], most: int) -> list[T]:
+    """Return so many of the items, evenly."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i)] for i in np.linspace(0, len(items) - 1, most)]

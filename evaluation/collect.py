@@ -18,15 +18,20 @@ from core.files import atomic_folder, write_atomically
 from core.images import encode, read_image
 from core.workers import workers
 
-PORTION = 40
-"""Frames that a process makes at a time."""
 QUALITY = 92
 
 Make = Callable[[int, int, bool], Iterator[Sample]]
 
 
 def collect(
-    make: Make, names: Sequence[str], frames: int, seed: int, validation: bool, out: Path, done: Callable[[], None]
+    make: Make,
+    names: Sequence[str],
+    frames: int,
+    seed: int,
+    validation: bool,
+    out: Path,
+    done: Callable[[], None],
+    portion: int = 40,
 ) -> dict[str, Any]:
     """Write `out/images`, `out/instances.json` and `out/manifest.json`; return what stands in the last.
 
@@ -34,13 +39,14 @@ def collect(
 
     :param make: a module's function, called in other processes.
     :param done: called after each frame.
+    :param portion: frames that a process makes at a time.
     :raises UserError: `out` is there already, or cannot be written.
     """
     with atomic_folder(out) as folder:
         (folder / "images").mkdir()
         jobs = [
-            (make, i, min(PORTION, frames - i), seed * 100_003 + i, validation, folder / "images")
-            for i in range(0, frames, PORTION)
+            (make, i, min(portion, frames - i), seed * 100_003 + i, validation, folder / "images")
+            for i in range(0, frames, portion)
         ]
         dataset, manifest = _dataset(_samples(jobs, done), names)
         write_atomically(folder / "instances.json", json.dumps(dataset) + "\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from core.progress import Progress, counter, silent
 from evaluation import cluster as clusters
 from evaluation.arena import Score, Trial, play_trials, rows
 from evaluation.scoring import Disturbance
+from evaluation.window_arena import play_in_windows
 
 BASELINES = ("oracle", "random")
 LONGEST_LATENCY_MS = 2000.0
@@ -36,6 +37,8 @@ class ArenaConfig:
     :param engine: of the detector, in place of the profile's; `precisions` likewise, a player each.
     :param processes: episodes at a time; the processor's cores by default.
     :param cluster: a Ray cluster's address, or `local`.
+    :param live: whether the real mouse may be moved, as a game in a window needs.
+    :param xvfb: play a game in a window on a display of its own, though there is one.
     """
 
     profile: Path
@@ -53,6 +56,8 @@ class ArenaConfig:
     precisions: tuple[str, ...] = ()
     processes: int | None = None
     cluster: str | None = None
+    live: bool = False
+    xvfb: bool = False
 
     def __post_init__(self) -> None:
         unknown = next((name for name in self.baselines if name not in BASELINES), None)
@@ -68,16 +73,19 @@ class ArenaResult:
 
     :param rows: a row a player, scenario and latency: means with 95 % intervals.
     :param shown: the measures that tables show, the environment's first.
+    :param runs: of a game in a window, each player's report.
     """
 
     rows: list[dict[str, Any]]
     scores: list[Score]
     shown: tuple[str, ...]
     profile: Path
+    runs: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return rows and episodes as docs/reports.md describes them."""
-        return {"rows": self.rows, "episodes": [score.to_dict() for score in self.scores]}
+        table = {"rows": self.rows, "episodes": [score.to_dict() for score in self.scores]}
+        return {**table, "runs": self.runs} if self.runs else table
 
     def provenance(self) -> dict[str, Any]:
         """Return what `core.provenance.provenance` is to be told."""
@@ -92,11 +100,9 @@ def arena(config: ArenaConfig, progress: Progress = silent) -> ArenaResult:
     :raises UserError: the profile cannot be played in the arena, or an episode cannot be played.
     """
     loaded = load_profile(config.profile, list(config.plugins), config.overrides)
-    if loaded.profile.mode != "lock-step":
-        raise UserError(
-            f'{config.profile}: the arena plays in lock-step, and this profile\'s mode is "{loaded.profile.mode}"'
-        )
     players = _players(config)
+    if loaded.profile.mode != "lock-step":
+        return _in_windows(config, loaded, players, progress)
     _prepare(loaded, config, players)
     trials = list(_trials(config, players))
     count = counter(progress, "episodes", len(trials))
@@ -105,6 +111,36 @@ def arena(config: ArenaConfig, progress: Progress = silent) -> ArenaResult:
     else:
         scores = clusters.play_on(config.cluster, trials, count)
     return ArenaResult(rows(trials, scores), scores, scores[0].shown, loaded.path)
+
+
+def _in_windows(
+    config: ArenaConfig, loaded: LoadedProfile, players: Sequence[Player], progress: Progress
+) -> ArenaResult:
+    if loaded.game is None or loaded.game.factory.game is None:
+        raise UserError(
+            f"{config.profile}: the arena plays in lock-step, or a game in its window that the profile names (game:); "
+            f'this profile\'s mode is "{loaded.profile.mode}", and it names none'
+        )
+    if not config.live:
+        raise UserError(f"{config.profile}: a game in its window is played by the real mouse, so it needs --live")
+    given: dict[str, object] = {
+        "--scenario": config.scenarios,
+        "--latency-ms": any(config.latencies_ms),
+        "--jitter-ms": config.jitter_ms,
+        "--drop": config.drop,
+        "--noise-px": config.noise_px,
+        "--cluster": config.cluster,
+        "--processes": (config.processes or 1) > 1,
+    }
+    useless = next((name for name, value in given.items() if value), None)
+    if useless is not None:
+        raise UserError(f"{config.profile}: a game in its window is played as it is, so it takes no {useless}")
+    _prepare(loaded, config, players)
+    count = counter(progress, "episodes", config.episodes * len(players))
+    trials, scores, runs = play_in_windows(
+        loaded, config.plugins, players, config.seed, config.episodes, config.xvfb, count
+    )
+    return ArenaResult(rows(trials, scores), scores, scores[0].shown, loaded.path, runs)
 
 
 Settings = tuple[tuple[str, str], ...]

@@ -10,7 +10,6 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -24,13 +23,14 @@ import numpy as np
 from agent.border import Border
 from agent.context import Context
 from agent.loop import END_OF_FRAMES, ActiveRoles
-from agent.plan import Options
-from agent.profile import LoadedProfile
+from agent.plan import Options, arm_key
+from agent.profile import LoadedProfile, choose
 from agent.session import Result, play
 from agent.types import Detections, Episode, Frame, Measure
+from core.display import own_display
 from core.errors import UserError
 from core.text import shown
-from core.workers import module_environment, shielded
+from core.workers import module_environment
 from evaluation.arena import RandomController
 from evaluation.middleware import StoppingCapture
 
@@ -40,7 +40,6 @@ PROGRAM = ("-m", "cli")
 """What Python is asked to run for a command in a process of its own."""
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 60.0
-SCREEN = "1280x720x24"
 GAME_END_S = 5.0
 GAME_OVER = "the game is over"
 
@@ -159,12 +158,14 @@ def play_window(loaded: LoadedProfile, game: Game, options: Options, who: str, r
     """Play a game in its window by a profile; return the run's result with the game's episodes.
 
     :param ready: called when all is made that listens and acts, just before the first episode begins.
-    :param who: `agent` (the profile's detector), `oracle` (the truth, by the same way through) or `random`.
+    :param who: `agent` (the profile's detector), `oracle` (the truth, by the same way through; `loaded` is then as
+        `seen_by` returns it) or `random`.
     """
+    told = who == "oracle" and (loaded.game is None or loaded.game.factory.oracle is None)
 
     def player(roles: ActiveRoles, context: Context) -> ActiveRoles:
         roles = replace(roles, capture=StoppingCapture(roles.capture, lambda: not game.running))
-        if who == "oracle":
+        if told:
             roles = replace(roles, detector=_Oracle(game), border=Border(dict(roles.border.names), game.names))
         elif who == "random":
             roles = replace(roles, controller=RandomController(context.seed))
@@ -176,52 +177,30 @@ def play_window(loaded: LoadedProfile, game: Game, options: Options, who: str, r
     if result.ended == END_OF_FRAMES:
         game.wait(GAME_END_S)  # its window goes a moment before it does
     ended = GAME_OVER if not game.running and not result.signal and result.error is None else result.ended
-    names = game.names if who == "oracle" else result.names
+    names = game.names if told else result.names
     return replace(result, episodes=list(game.episodes), measures=game.measures, ended=ended, names=names)
 
 
 @contextlib.contextmanager
-def own_display() -> Iterator[str]:
-    """Start an X server without a screen (Xvfb), make it this process's DISPLAY, and end it afterwards.
+def opened(
+    loaded: LoadedProfile, plugins: tuple[Path, ...], xvfb: bool, live: bool, seed: int, episodes: int
+) -> Iterator[tuple[Game, Callable[[], None]]]:
+    """Start the profile's game, on its own display where there is none; give it and what to call when all is set up."""
+    alone = xvfb or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform == "win32")
+    key = arm_key(loaded) or "shift"
+    with contextlib.ExitStack() as stack:
+        if alone:
+            log.info("playing on a display of its own, %s", stack.enter_context(own_display()))
+        window = Game(loaded.path, plugins, seed, episodes, loaded.overrides)
+        stack.callback(window.close)
 
-    :raises UserError: Xvfb is not installed, or does not start.
-    """
-    if shutil.which("Xvfb") is None:
-        raise UserError(
-            "there is no display, and Xvfb, which would stand in for one, is not installed: on Debian, "
-            "apt install xvfb libxcb-render0 libxcb-randr0 libxcb-shm0 libxcb-xfixes0"
-        )
-    from Xlib import display
+        def ready() -> None:
+            if alone and live:
+                stack.enter_context(hand_on_the_keys(key))
+            elif live:
+                log.info("hold %s to let it play; the game's window needs the focus", key)
 
-    reading, writing = os.pipe()
-    before = os.environ.get("DISPLAY")
-    with shielded():  # until there is a process to end
-        server = subprocess.Popen(
-            # It ends by itself when its last client does: the agent may be killed.
-            ["Xvfb", "-displayfd", str(writing), "-screen", "0", SCREEN, "-nolisten", "tcp", "-terminate"],
-            pass_fds=[writing],
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    client: Any = None
-    try:
-        os.close(writing)
-        with os.fdopen(reading) as pipe:
-            number = pipe.readline().strip()
-        if not number:
-            raise UserError("Xvfb, the X server without a screen, did not start")
-        os.environ["DISPLAY"] = f":{number}"
-        client = display.Display()  # which keeps it running
-        yield f":{number}"
-    finally:
-        if before is None:
-            os.environ.pop("DISPLAY", None)
-        else:
-            os.environ["DISPLAY"] = before
-        if client is not None:
-            client.close()
-        server.terminate()
-        server.wait(10)
+        yield window, ready
 
 
 @contextlib.contextmanager
@@ -247,6 +226,19 @@ def hand_on_the_keys(arm: str) -> Iterator[None]:
         xtest.fake_input(connection, X.KeyRelease, key)
         connection.sync()
         connection.close()
+
+
+def seen_by(loaded: LoadedProfile, who: str) -> LoadedProfile:
+    """Return the profile as a player needs it: an oracle of a game that tells no truth reads it off the picture."""
+    oracle = loaded.game.factory.oracle if loaded.game is not None and who == "oracle" else None
+    if loaded.game is None or oracle is None:
+        return loaded
+    factory = loaded.catalogue.find("detector", oracle.detector)
+    given = loaded.game.settings.model_dump(exclude_unset=True)
+    shared = {name: value for name, value in given.items() if name in factory.settings.model_fields}
+    shows = tuple(f"game.{name}={json.dumps(value)}" for name, value in oracle.settings.items())
+    loaded = loaded.with_roles(detector=choose(factory, "the oracle", **shared))
+    return replace(loaded, overrides=(*loaded.overrides, *shows))
 
 
 def tells(write: Callable[[str], Any]) -> Callable[[dict[str, Any]], None]:

@@ -12,6 +12,8 @@ BUILT_IN = (
     "plugins.capture.footage",
     "plugins.capture.stream",
     "plugins.doom.capture",
+    "plugins.openarena.capture",
+    "plugins.openarena.colour",
     "plugins.detector.yolo",
     "plugins.detector.onnx",
     "plugins.detector.oracle",

@@ -34,7 +34,7 @@ class AimController(ABC, Generic[SettingsT]):
         self._settings = settings
         self._calibration = context.calibration
         self._absolute = context.absolute
-        self._turning = Turning(settings, context.calibration)
+        self._turning = Turning(settings, context.calibration, context.history)
         self._trigger = Trigger(settings, settings.vertical)
         self._decided = Action()
 

@@ -76,7 +76,7 @@ class PredictiveController(AimController[Settings]):
         (rest_x, rest_y), (step_x, step_y) = self._rest(self._track, frame)
         off_x, off_y = rest_x - step_x, rest_y - step_y
         px_x, px_y = (f * math.tan(math.radians(max(-STEEPEST_DEG, min(STEEPEST_DEG, off)))) for off in (off_x, off_y))
-        buttons = self._trigger.decide(target, px_x, px_y, seen_ns, frame.at_ns, self._history.delay_ns)
+        buttons = self._trigger.decide(target, px_x, px_y, seen_ns, frame.at_ns, self._history.dead_ns)
         counts = self._turning.degrees(
             step_x + (s.gain * off_x if abs(px_x) >= s.deadband_px else 0.0),
             step_y + (s.gain * off_y if abs(px_y) >= s.deadband_px else 0.0),
@@ -91,7 +91,7 @@ class PredictiveController(AimController[Settings]):
         """
         limit = self._settings.lead_max_deg
         period_ns = self._turning.period_ns
-        at_ns = frame.at_ns + max(self._history.delay_ns, period_ns) + self._ahead_ns
+        at_ns = frame.at_ns + max(self._history.dead_ns, period_ns) + self._ahead_ns
         x, y = track.ahead(at_ns, limit)
         before_x, before_y = track.ahead(at_ns - period_ns, limit)
         view = self._history.view

@@ -9,6 +9,7 @@ from pydantic import Field
 from agent.calibration import Calibration
 from agent.context import Context
 from agent.factories import PluginSettings
+from agent.history import CommandHistory
 from agent.types import Target
 from core.errors import UserError
 
@@ -58,8 +59,9 @@ def check(settings: TurnSettings, context: Context) -> None:
 class Turning:
     """Turns degrees into whole counts. What a turn changes holds from `commit` on, once it was carried out."""
 
-    def __init__(self, settings: TurnSettings, calibration: Calibration) -> None:
+    def __init__(self, settings: TurnSettings, calibration: Calibration, history: CommandHistory) -> None:
         self._settings = settings
+        self._history = history
         self._per_count = calibration.per_count
         self._limited = settings.max_deg_per_s is not None or settings.max_deg_per_s2 is not None
         self.begin()
@@ -90,7 +92,8 @@ class Turning:
             speed_x, speed_y = self._limit(x_deg, self._speed[0]), self._limit(y_deg, self._speed[1])
             self._next_speed = (speed_x, speed_y)
             x_deg, y_deg = speed_x * self._since_s, speed_y * self._since_s
-        per_x, per_y = 1 / self._per_count[0], 1 / self._per_count[1]
+        scale = self._history.scale
+        per_x, per_y = 1 / (self._per_count[0] * scale[0]), 1 / (self._per_count[1] * scale[1])
         return self.counts(x_deg * per_x, y_deg * per_y)
 
     def counts(self, dx: float, dy: float) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,11 +40,13 @@ class GameLifeline:
     """Ends a game's processes should the agent end without doing so, even while the game is starting.
 
     Made before the game is started, which gets `variables` into its environment: by them it is known.
+
+    :param folder: the game's own, which goes with it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.variables = {GAME_VARIABLE: f"{os.getpid()}-{time.perf_counter_ns()}"}
-        self._process = _start(["kill", self.variables[GAME_VARIABLE]])
+        self._process = _start(["kill", self.variables[GAME_VARIABLE], str(folder)])
 
     def close(self) -> None:
         """End it with nothing to do."""
@@ -167,7 +170,7 @@ def _shared_memory(name: str | None = None, owner: int | None = None) -> tuple[I
 
 
 def main(arguments: list[str]) -> None:
-    """Be the lifeline: `kill MARK`, or `release MEMORY LIMIT_MS OWNER WAY`."""
+    """Be the lifeline: `kill MARK FOLDER`, or `release MEMORY LIMIT_MS OWNER WAY`."""
     for name in ("SIGINT", "SIGTSTP", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -176,6 +179,7 @@ def main(arguments: list[str]) -> None:
         ended.wait()
         if not words:
             _end_game(arguments[1])
+            shutil.rmtree(arguments[2], ignore_errors=True)
         return
     _guard_buttons(arguments)
 

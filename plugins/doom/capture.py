@@ -102,7 +102,7 @@ class DoomCapture:
     def _advance(self, episode: Episode) -> None:
         action = self._take()
         turn = action.dx * self._settings.degrees_per_count
-        look = action.dy * self._settings.degrees_per_count
+        look = -action.dy * self._settings.degrees_per_count  # which the engine counts upwards
         self._game.make_action([turn, look, float(action.buttons & LEFT != 0)], self._settings.tics)
         self._score.update(episode)
         if self._game.is_episode_finished():
@@ -110,8 +110,8 @@ class DoomCapture:
             self._current = None
 
 
-def collect(frames: int, seed: int, validation: bool) -> Iterator[Sample]:
-    """Yield frames of varied scenes with their truth."""
+def collect(settings: Settings, frames: int, seed: int, validation: bool) -> Iterator[Sample]:
+    """Yield frames of varied scenes with their truth, whatever scenario the settings name."""
     from plugins.doom.scenes import scenes
 
     yield from scenes(frames, seed, validation)
@@ -143,5 +143,6 @@ def reticle_capture() -> CaptureFactory:
         class_names=NAMES,
         collect=collect,
         game=play_in_window,
+        still={"scenario": "my_way_home", "autoaim": False, "limit_s": 3600},
         check=check,
     )

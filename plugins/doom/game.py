@@ -66,6 +66,12 @@ class Settings(PluginSettings):
     )
     weapon: bool = Field(False, description="Whether one's own weapon is drawn.")
     hud: bool = Field(False, description="Whether the status bar is drawn.")
+    autoaim: bool = Field(
+        True, description="Whether the game aims up and down by itself; otherwise the mouse does, and must."
+    )
+    limit_s: float | None = Field(
+        None, gt=0, le=36_000, description="How long an episode is, seconds; as the scenario has it by default."
+    )
 
 
 @contextlib.contextmanager
@@ -87,6 +93,10 @@ def started(settings: Settings, scenario: Path, mode: str) -> Iterator[Any]:
     game.set_available_game_variables(
         [variable.KILLCOUNT, variable.HITCOUNT, variable.SELECTED_WEAPON, variable.SELECTED_WEAPON_AMMO]
     )
+    if not settings.autoaim:
+        game.add_game_args("+autoaim 0 +sv_noautoaim 1 +freelook 1")
+    if settings.limit_s is not None:
+        game.set_episode_timeout(round(settings.limit_s * TIC_RATE))
     with running(game, settings, scenario.stem):
         yield game
 
@@ -102,7 +112,7 @@ def running(game: Any, settings: Settings, name: str) -> Iterator[None]:
     children = set(psutil.Process().children())
     with tempfile.TemporaryDirectory(prefix="reticle-doom-") as folder, contextlib.ExitStack() as stack:
         # The engine is a process of its own that can outlive a game that is closed, and an agent that is killed.
-        lifeline = GameLifeline()
+        lifeline = GameLifeline(Path(folder))
         stack.callback(lifeline.close)
         stack.callback(_end, game, children)
         _set_up(game, settings, Path(folder))

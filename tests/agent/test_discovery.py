@@ -26,8 +26,8 @@ def write(folder: Path, text: str, name: str = "mine.py") -> Path:
 def test_built_ins_fill_every_role() -> None:
     offers = discover().offers
     assert {role: sorted(found) for role, found in offers.items()} == {
-        "capture": ["doom", "dxgi", "footage", "mss", "portal", "screen", "stream", "wgc"],
-        "detector": ["onnx", "oracle", "yolo"],
+        "capture": ["doom", "dxgi", "footage", "mss", "openarena", "portal", "screen", "stream", "wgc"],
+        "detector": ["onnx", "openarena-colour", "oracle", "yolo"],
         "selection": ["best", "nearest", "tracker"],
         "controller": ["pid", "predictive", "proportional"],
         "actuation": ["dry-run", "environment", "mouse", "pynput", "uinput"],

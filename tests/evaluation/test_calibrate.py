@@ -1,52 +1,109 @@
-import math
-
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from agent.types import IDLE, Action, Frame
 from core.errors import UserError
-from evaluation.calibrate import Turn, fit, minimised, went
+from evaluation.calibrate import Calibration, fit
+from evaluation.turning import TurningController
+from tests.evaluation.worlds import World, play
 
 
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**16), outliers=st.integers(0, 8))
-def test_the_fit_is_scipys_with_the_same_loss(seed: int, outliers: int) -> None:
-    from scipy.optimize import least_squares
-
-    random = np.random.default_rng(seed)
-    x = np.linspace(-1, 1, 60)
-    y = 1.3 * np.tan(0.7 * x) + random.normal(0, 0.02, 60)
-    y[random.choice(60, outliers, replace=False)] += 5
-
-    def residuals(p: np.ndarray) -> np.ndarray:
-        return p[0] * np.tan(p[1] * x) - y
-
-    ours = minimised(residuals, np.array([1.0, 1.0]), 0.1)
-    theirs = least_squares(residuals, [1.0, 1.0], loss="soft_l1", f_scale=0.1, xtol=1e-12, ftol=1e-12)
-    cost = 0.01 * (np.sqrt(1 + (residuals(ours) / 0.1) ** 2) - 1).sum()
-    assert cost <= theirs.cost + 1e-9 or np.allclose(ours, theirs.x, atol=1e-5)
+def calibrated(world: World, fov_deg: float | None = None) -> Calibration:
+    turner = TurningController(live=False)
+    play(world, turner)
+    assert not turner.problem
+    return fit(turner.recorded, world.width, fov_deg, turner.view)
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_it_finds_the_turn_and_the_field_of_view_through_noise_and_wrong_matches(known: bool) -> None:
-    random = np.random.default_rng(1)
-    width, fov, per_count = 640.0, 90.0, 0.13
-    focal = width / 2 / math.tan(math.radians(fov) / 2)
-    turns = []
-    for i in range(24):
-        counts = (40 + i) * (-1) ** i
-        before = random.uniform(-300, 300, 60)
-        after = went(before, math.radians(per_count * counts), focal) + random.normal(0, 0.3, 60)
-        after[:6] += random.uniform(-40, 40, 6)  # monsters
-        turns.append(Turn(counts, before, after))
-    found = fit(turns, width, fov if known else None)
-    assert found.degrees_per_count == pytest.approx(per_count, rel=0.005)
-    assert found.fov_deg == pytest.approx(fov, abs=1e-9 if known else 1.0)
-    assert found.low <= found.degrees_per_count <= found.high
+@pytest.mark.parametrize(
+    "world",
+    [
+        World(0.11, 0.11),
+        World(0.022, -0.022, 103.0, overlay=True, light=14.0, seed=1),
+        World(-0.5, 0.31, 75.0, pitch_deg=12.0, seed=2),
+        World(0.1318, 0.158, 90.0, shear=True, seed=3),
+    ],
+    ids=["plain", "dim, with a weapon, inverted", "mirrored, looking down", "sheared as Doom"],
+)
+@pytest.mark.slow
+def test_it_finds_a_mouse_that_it_is_told_nothing_of(world: World) -> None:
+    found = calibrated(world)
+    assert found.right.value == pytest.approx(world.right, rel=0.003)
+    assert min(found.right.low, found.right.high) <= world.right <= max(found.right.low, found.right.high)
+    assert found.fov_deg.value == pytest.approx(world.fov_deg, rel=0.01)
+    assert found.fov_deg.low <= world.fov_deg <= found.fov_deg.high
+    assert found.down is not None
+    assert found.down.value == pytest.approx(world.down, rel=0.01)
+    assert found.shear == world.shear
+    for estimate in (found.right, found.down, found.fov_deg):
+        assert (estimate.high - estimate.low) / 2 <= 0.01 * abs(estimate.value)
 
 
-def test_turns_that_show_nothing_are_one_sentence() -> None:
-    still = [Turn(40, np.zeros(30), np.zeros(30)) for _ in range(24)]
-    with pytest.raises(UserError, match="look at a place with more to see"):
-        fit(still, 640, 90)
+@pytest.mark.slow
+def test_a_game_without_up_and_down_and_with_a_known_field_of_view() -> None:
+    found = calibrated(World(0.2, 0.0, 80.0, seed=4), fov_deg=80.0)
+    assert found.down is None
+    assert found.per_count == pytest.approx(0.2, rel=0.003)
+    assert (found.fov_deg.value, found.fov_fitted) == (pytest.approx(80.0), False)
+
+
+@pytest.mark.slow
+def test_acceleration_is_named() -> None:
+    turner = TurningController(live=False)
+    play(World(0.05, 0.05, faster=1.5), turner)
+    with pytest.raises(UserError, match=r"at once turn 1\.\d+ times as far as in parts: the mouse is accelerated"):
+        fit(turner.recorded, 320, None, turner.view)
+
+
+class Guarded:
+    """A controller whose first actions guards hold back."""
+
+    def __init__(self, inner: TurningController, vetoes: int) -> None:
+        self._inner, self._left = inner, vetoes
+
+    @property
+    def done(self) -> bool:
+        return self._inner.done
+
+    def decide(self, target: None, frame: Frame) -> Action:
+        self._decided = self._inner.decide(target, frame)
+        self._held = self._left > 0 and not self._decided.idle
+        self._left -= self._held
+        return IDLE if self._held else self._decided
+
+    def sent(self, action: Action, frame: Frame) -> None:
+        self._inner.sent(action, frame)
+
+
+@pytest.mark.slow
+def test_motions_that_guards_held_back_are_sent_again() -> None:
+    world, turner = World(0.11, 0.11, seed=5), TurningController(live=False)
+    play(world, Guarded(turner, 7))
+    assert turner.vetoed == 7
+    assert fit(turner.recorded, 320, None, turner.view).right.value == pytest.approx(0.11, rel=0.003)
+
+
+def test_a_game_that_does_not_take_the_mouse_is_one_sentence() -> None:
+    turner = TurningController(live=False)
+    play(World(0.0, 0.0), turner)
+    assert "does not take the mouse's motion" in turner.problem
+
+
+@pytest.mark.slow
+def test_lost_motions_are_never_a_result() -> None:
+    """A world that swallows some motions: what comes out is right, or nothing."""
+
+    class Forgetful(World):
+        count = 0
+
+        def turn(self, action: Action) -> None:
+            self.count += not action.idle
+            if self.count % 11:
+                super().turn(action)
+
+    world, turner = Forgetful(0.11, 0.11, seed=6), TurningController(live=False)
+    play(world, turner)
+    try:
+        found = fit(turner.recorded, 320, None, turner.view)
+    except UserError:
+        return
+    assert found.right.value == pytest.approx(0.11, rel=0.005)

@@ -1,0 +1,59 @@
+"""The arena for games in windows: in real time, one after the other, scored by what the game itself tells.
+
+Nothing of the picture is known beside what the players see, so there is no recall, and nothing can be injected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from agent.plan import Options
+from agent.profile import LoadedProfile
+from core.errors import UserError
+from evaluation.arena import Score, Trial
+from evaluation.window import opened, play_window, seen_by
+
+Player = tuple[str, tuple[tuple[str, str], ...], str]
+"""Who plays, the settings of its detector, and what tables call it."""
+
+
+def play_in_windows(
+    loaded: LoadedProfile,
+    plugins: tuple[Path, ...],
+    players: Sequence[Player],
+    seed: int,
+    episodes: int,
+    xvfb: bool,
+    done: Callable[[], None],
+) -> tuple[list[Trial], list[Score], dict[str, Any]]:
+    """Play every player's episodes; return them, their scores, and a run's report a player.
+
+    :param done: called after each episode.
+    :raises UserError: a run breaks off.
+    """
+    trials: list[Trial] = []
+    scores: list[Score] = []
+    reports: dict[str, Any] = {}
+    for who, settings, name in players:
+        played = seen_by(loaded, who)
+        if who == "agent":
+            played = played.with_roles(detector=played.with_settings("detector", **dict(settings)))
+        with opened(played, plugins, xvfb, True, seed, episodes) as (window, ready):
+            result = play_window(played, window, Options(live=True, seed=seed), who, ready)
+        if result.error is not None:
+            raise result.error
+        if len(result.episodes) < episodes:
+            raise UserError(
+                f"{loaded.path}: {len(result.episodes)} of {episodes} episodes were played ({result.ended})"
+            )
+        reports[name or who] = result.to_dict()
+        shown = tuple(measure.name for measure in result.measures if measure.in_arena)
+        for episode in result.episodes:
+            trials.append(Trial(loaded.path, plugins, who, None, episode.seed, settings=settings, name=name))
+            measures = {measure.name: episode.scores.get(measure.name) for measure in result.measures}
+            detector = result.detector if who == "agent" else {}
+            scores.append(Score(who, episode.scenario, episode.seed, measures, shown, detector))
+            done()
+    return trials, scores, reports

@@ -1,0 +1,154 @@
+"""Skins that tell the truth: each model's head and body in a colour of its own, made from the installed game's data.
+
+A skin names a shader for each surface of a model. Here each surface gets one of two flat ones, which no light changes:
+a picture then tells to the pixel whose head or body is seen where. Red is the model's number; a body is blue besides,
+a head green.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import zipfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import UserError
+from plugins.openarena.installation import Installation
+from plugins.openarena.settings import BOTS
+
+ARCHIVE = "zz-reticle-truth.pk3"
+"""Later in the alphabet than the game's own archives, so that it wins."""
+HEAD, BODY = 0, 1
+FEWEST_PIXELS = 4
+"""Fewer pixels of a colour are no part of a player: the game's own pictures hold a few by chance."""
+
+_SKIN = re.compile(r"models/players/(.+)/(head|upper|lower)_(\w+)\.skin")
+
+
+@dataclass(frozen=True)
+class Colours:
+    """The numbers of the models, by `model/skin`, and which bots are looked for."""
+
+    numbers: dict[str, int]
+    bots: frozenset[str] = frozenset(BOTS)
+
+    @functools.cached_property
+    def targets(self) -> NDArray[np.bool_]:
+        """Which numbers are bots' whose head is known: bool (256,)."""
+        known = np.zeros(256, bool)
+        for model in (BOTS[bot] for bot in self.bots):
+            name = model if "/" in model else f"{model}/default"
+            if name in self.numbers:
+                known[self.numbers[name]] = True
+        return known
+
+    def only(self, bots: Collection[str]) -> Colours:
+        """Return the colours of these bots alone: a light or a spark may turn one number into another."""
+        return Colours(self.numbers, frozenset(bots))
+
+    def seen(self, pixels: NDArray[np.uint8]) -> Seen:
+        """Return who is seen in a picture.
+
+        :param pixels: uint8 (height, width, 3 or 4), BGR or BGRA.
+        """
+        blue, green, red = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+        # Of a head blue is 0 and green 255, of a body the other way round: their sum wraps to 255 for both.
+        where = np.flatnonzero((blue ^ green) == 255)
+        y, x = np.divmod(where, pixels.shape[1])
+        b, number = blue[y, x], red[y, x]
+        pure = ((b == 0) | (b == 255)) & self.targets[number]
+        y, x, number, head = y[pure], x[pure], number[pure].astype(np.int64), (b == 0)[pure]
+        return _boxes(x, y, number, head)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The players in a picture: parallel arrays, a row a head and a row a whole player.
+
+    `xyxy` float32 (n, 4), pixels; `class_id` int32 (n,), HEAD or BODY; `pixels` int64 (n,), how many are seen.
+    """
+
+    xyxy: NDArray[np.float32]
+    class_id: NDArray[np.int32]
+    pixels: NDArray[np.int64]
+
+
+def _boxes(x: NDArray[np.intp], y: NDArray[np.intp], number: NDArray[np.int64], head: NDArray[np.bool_]) -> Seen:
+    rows = []
+    for which in np.unique(number).tolist():
+        of_it = number == which
+        for kind, mask in ((HEAD, of_it & head), (BODY, of_it)):
+            count = int(mask.sum())
+            if count >= FEWEST_PIXELS:
+                xs, ys = x[mask], y[mask]
+                rows.append((xs.min(), ys.min(), xs.max() + 1, ys.max() + 1, kind, count))
+    table = np.array(rows, np.int64).reshape(-1, 6)
+    return Seen(table[:, :4].astype(np.float32), table[:, 4].astype(np.int32), table[:, 5])
+
+
+@functools.lru_cache(maxsize=2)
+def colours(installation: Installation) -> Colours:
+    """Return the numbers that `write` gives the models.
+
+    :raises UserError: the game's data cannot be read.
+    """
+    models = sorted({f"{model}/{skin}" for model, _, skin in map(_parts, _skins(installation))})
+    if len(models) > 255:
+        raise UserError(f"{installation.folder}: {len(models)} skins are more than a picture can tell apart (255)")
+    return Colours({model: number for number, model in enumerate(models, 1)})
+
+
+def write(installation: Installation, path: Path) -> Path:
+    """Write the archive with the coloured skins.
+
+    :raises UserError: the game's data cannot be read.
+    """
+    numbers = colours(installation).numbers
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in _skins(installation).items():
+            model, part, skin = _parts(name)
+            shader = f"reticle/{'head' if part == 'head' else 'body'}{numbers[f'{model}/{skin}']}"
+            archive.writestr(name, _coloured(text, shader))
+        shaders = [_shader(part, number) for number in numbers.values() for part in ("head", "body")]
+        archive.writestr("scripts/reticle.shader", "".join(shaders))
+    return path
+
+
+def _skins(installation: Installation) -> dict[str, str]:
+    found = {}
+    try:
+        for path in installation.archives():
+            with zipfile.ZipFile(path) as archive:
+                for name in archive.namelist():
+                    if _SKIN.fullmatch(name):
+                        found[name] = archive.read(name).decode("latin-1")
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{installation.folder}: the game's data cannot be read ({error})") from error
+    return found
+
+
+def _parts(name: str) -> tuple[str, str, str]:
+    match = _SKIN.fullmatch(name)
+    assert match is not None
+    return match[1], match[2], match[3]
+
+
+def _coloured(text: str, shader: str) -> str:
+    """Return a skin's text with another shader on each surface; tags, where other parts are joined on, stay."""
+    lines = []
+    for line in text.splitlines():
+        surface, comma, _ = (part.strip() for part in line.partition(","))
+        if comma and surface:
+            lines.append(f"{surface}," if surface.lower().startswith("tag_") else f"{surface},{shader}")
+    return "\n".join(lines) + "\n"
+
+
+def _shader(part: str, number: int) -> str:
+    green, blue = (1, 0) if part == "head" else (0, 1)
+    flat = f"map $whiteimage\n\t\trgbGen const ( {number / 255:.6f} {green} {blue} )"
+    return f"reticle/{part}{number}\n{{\n\tnopicmip\n\t{{\n\t\t{flat}\n\t}}\n}}\n"
