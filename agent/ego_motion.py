@@ -23,6 +23,8 @@ from agent.types import Frame
 
 Array = NDArray[np.float64]
 
+SMALLEST_PX = 96
+"""Pictures that are lower or narrower show too little."""
 SMALL = 160
 """The width that pictures are compared at, pixels."""
 BANDS = 6
@@ -35,18 +37,26 @@ REACH = 0.3
 """The largest shift from frame to frame that is looked for, as a part of the width."""
 SURE, CLEAR, APART = 0.25, 0.1, 6
 """How well profiles correlate at the least, and how much better than at any shift that is so far from the best."""
-WINDOW, EVERY = 80, 8
+SPACING_NS = 30_000_000
+"""Frames that follow each other sooner are passed over."""
+WINDOW, EVERY = 60, 5
 """Frames that are fitted together, and how many come between two fits."""
 LONGEST_GAP_NS = 250_000_000
 DELAYS_NS = np.arange(0, 400_000_001, 8_000_000)
 """The delays that are tried."""
-FEWEST_MOVED, MOVED_PX = 8, 1.0
-"""A fit needs so many frames in which the picture should have moved by so much, pixels of the small picture."""
-TRUSTED, CLEARER, ALIKE = 0.8, 0.05, 0.003
+BLOCK = 2
+"""Frames that are taken together."""
+DEAF_PX, STILL_PX = 4.0, 0.4
+"""Where the picture should have moved by so much and did not by so much, it does not answer."""
+FEWEST_MOVED, MOVED_PX = 10, 3.0
+"""A fit needs so many blocks in which the picture moved, or should have, by so much, pixels of the small picture."""
+TRUSTED, CLEARER, ALIKE = 0.9, 0.05, 0.003
 """How well the shifts follow the counts at least, how much better than by what is believed so far, and what is no
 difference."""
 DEAD_SCALE, DEAD_DELAY_NS = 0.03, 12_000_000
 """A fit that differs by less is noise."""
+AGREE, AGREE_NS = 0.1, 16_000_000
+"""Two fits in turn must agree so well."""
 STEP = 0.5
 """The part of a difference that a fit takes over."""
 BOUND = 8.0
@@ -64,9 +74,11 @@ class MotionEstimator:
     history: CommandHistory
     updates: int = 0
     _lens: Lens | None = field(default=None, init=False)
-    _last: tuple[int, Array, Array] | None = field(default=None, init=False)
+    _vertical: bool = field(default=False, init=False)
+    _last: tuple[int, Array, Array | None] | None = field(default=None, init=False)
     _seen: deque[tuple[int, int, float, float]] = field(default_factory=lambda: deque(maxlen=WINDOW), init=False)
     _sent: deque[tuple[int, int, int]] = field(default_factory=lambda: deque(maxlen=4 * WINDOW), init=False)
+    _found: list[tuple[float, float]] = field(default_factory=lambda: [(1.0, -1e12), (1.0, -1e12)], init=False)
     _count: int = field(default=0, init=False)
 
     def begin(self, episode: int) -> None:
@@ -77,15 +89,21 @@ class MotionEstimator:
 
     def see(self, frame: Frame) -> None:
         """Take a frame in, before anything is decided on it."""
+        if self._last is not None and 0 < frame.at_ns - self._last[0] < SPACING_NS:
+            return
+        if min(frame.width, frame.height) < SMALLEST_PX:
+            return
         if self._lens is None or self._lens.size != (frame.height, frame.width):
             self._lens = Lens(frame.height, frame.width, self.calibration.focal_px(frame.width))
             self._last = None
-        columns, rows = self._lens.profiles(frame.pixels)
+        columns = self._lens.columns(frame.pixels)
+        rows = self._lens.rows(frame.pixels) if self._vertical else None
         last, self._last = self._last, (frame.at_ns, columns, rows)
         if last is None or not 0 < frame.at_ns - last[0] < LONGEST_GAP_NS:
             return
         # What turns right moves to the left.
-        self._seen.append((last[0], frame.at_ns, -shift(last[1], columns), -shift(last[2], rows)))
+        down = math.nan if rows is None or last[2] is None else -shift(last[2], rows)
+        self._seen.append((last[0], frame.at_ns, -shift(last[1], columns), down))
         self._count += 1
         if self._count % EVERY == 0 and len(self._sent) >= FEWEST_MOVED:
             self._fit()
@@ -94,6 +112,7 @@ class MotionEstimator:
         """Take note of a motion that was carried out."""
         if dx or dy:
             self._sent.append((sent_ns, dx, dy))
+            self._vertical |= dy != 0
 
     def to_dict(self) -> dict[str, float | int]:
         """Return what was learnt, for the report."""
@@ -118,19 +137,22 @@ class MotionEstimator:
         for axis in (0, 1):
             turned = np.concatenate(([0.0], np.cumsum(sent[:, 1 + axis])))
             moved = seen[:, 2 + axis]
-            known = ~np.isnan(moved)
-            expected = (turned[now] - turned[then])[:, known] * math.radians(per_count[axis]) * lens.focal
-            factors, qualities = fitted(expected, moved[known])
+            expected = (turned[now] - turned[then]) * math.radians(per_count[axis]) * lens.focal
+            factors, qualities = fitted(*together(expected, moved, seen[:, 0], seen[:, 1]))
             # Pictures come now and then, so that several delays explain them alike: the middle one is taken.
             alike = np.flatnonzero(qualities[:-1] >= qualities[:-1].max() - ALIKE)
             best = int(alike[len(alike) // 2])
             if qualities[best] < TRUSTED or not 1 / BOUND <= factors[best] <= BOUND:
                 continue
-            away_ns = float(delays[best, 0]) - history.delay_ns
-            if qualities[best] - qualities[-1] > CLEARER and abs(away_ns) > DEAD_DELAY_NS:
-                delay_ns, heard = history.delay_ns + STEP * away_ns, True
-            if abs(factors[best] / scale[axis] - 1) > DEAD_SCALE:
-                scale[axis] += STEP * (float(factors[best]) - scale[axis])
+            found, found_ns = float(factors[best]), float(delays[best, 0])
+            before, before_ns = self._found[axis]
+            self._found[axis] = (found, found_ns)
+            if qualities[best] - qualities[-1] > CLEARER and abs(found_ns - before_ns) <= AGREE_NS:
+                away_ns = found_ns - history.delay_ns
+                if abs(away_ns) > DEAD_DELAY_NS:
+                    delay_ns, heard = history.delay_ns + STEP * away_ns, True
+            if abs(found / before - 1) <= AGREE and abs(found / scale[axis] - 1) > DEAD_SCALE:
+                scale[axis] += STEP * (found - scale[axis])
                 heard = True
         if heard:
             history.correct((scale[0], scale[1]), int(delay_ns))
@@ -147,33 +169,38 @@ class Lens:
         self.size = (height, width)
         step = max(1, width // SMALL)
         self.focal = focal_px / step
-        self._columns = _cylinder(width, focal_px, step)
-        self._rows = _cylinder(height, focal_px, step)
-        self._upper = self._rows[: int(len(self._rows) * PART)]
+        self._step = step
+        upper = int(height * PART) // (2 * step * BANDS) * (2 * step * BANDS)
+        self._upper, self._wide = upper, width // (4 * step * BANDS) * (4 * step * BANDS)
+        self._columns = _cylinder(len(range(0, width, step)), self.focal)
+        self._rows = _cylinder(len(range(0, height, step)), self.focal)
+        self._rows = self._rows[self._rows < upper // step]
 
-    def profiles(self, pixels: NDArray[np.uint8]) -> tuple[Array, Array]:
-        """Return the picture's columns and rows, float64 (BANDS, n) each: means over bands of its upper part."""
-        small = pixels[..., 1][np.ix_(self._upper, self._columns)].astype(np.float32)
-        height, width = small.shape
-        columns = small[: height // BANDS * BANDS].reshape(BANDS, -1, width).mean(axis=1)
-        rows = small[:, : width // BANDS * BANDS].reshape(height, BANDS, -1).mean(axis=2).T
-        return _flattened(columns), _flattened(np.ascontiguousarray(rows))
+    def columns(self, pixels: NDArray[np.uint8]) -> Array:
+        """Return the picture's columns, float64 (BANDS, n): means over bands of its upper part."""
+        small = pixels[: self._upper : 2 * self._step, :: self._step, 1].astype(np.float32)
+        return _flattened(small.reshape(BANDS, -1, small.shape[1]).mean(axis=1)[:, self._columns])
+
+    def rows(self, pixels: NDArray[np.uint8]) -> Array:
+        """Return its rows likewise."""
+        small = pixels[: self._upper : self._step, : self._wide : 4 * self._step, 1].astype(np.float32)
+        bands = small.reshape(small.shape[0], BANDS, -1).mean(axis=2).T
+        return _flattened(np.ascontiguousarray(bands[:, self._rows]))
 
 
-def _cylinder(size: int, focal_px: float, step: int) -> NDArray[np.intp]:
-    """Return the places that are a step's angle apart, pixels."""
+def _cylinder(size: int, focal: float) -> NDArray[np.intp]:
+    """Return the places that are the same angle apart, a pixel's in the middle."""
     middle = (size - 1) / 2
-    most = math.atan(middle / focal_px)
-    count = int(2 * most * focal_px / step)
-    angles = np.linspace(-1, 1, count) * (count - 1) / 2 * step / focal_px
-    return np.clip(np.rint(focal_px * np.tan(angles) + middle), 0, size - 1).astype(np.intp)
+    count = int(2 * math.atan(middle / focal) * focal)
+    angles = (np.arange(count) - (count - 1) / 2) / focal
+    return np.clip(np.rint(focal * np.tan(angles) + middle), 0, size - 1).astype(np.intp)
 
 
 def _flattened(profile: NDArray[np.float32]) -> Array:
     """Return profiles smoothed, without their slow changes and by their local spread."""
     away = profile - cv2.blur(profile, (AROUND, 1))
     smooth = cv2.GaussianBlur(away, (5, 1), SMOOTH)
-    spread = np.sqrt(cv2.blur(smooth * smooth, (AROUND, 1))) + FLAT
+    spread = np.sqrt(np.maximum(cv2.blur(smooth * smooth, (AROUND, 1)), 0)) + FLAT
     return np.asarray(smooth / spread, np.float64)
 
 
@@ -192,30 +219,55 @@ def shift(a: Array, b: Array) -> float:
     scores = covariance[lags] / np.sqrt(np.maximum(energy, 1e-3))
     best = int(np.argmax(scores))
     others = np.delete(scores, slice(max(0, best - APART), best + APART + 1))
-    if not 0 < best < len(lags) - 1 or scores[best] < SURE or scores[best] - others.max() < CLEAR:
+    if not scores[best] >= SURE or scores[best] - others.max() < CLEAR:
         return math.nan
-    before, at, after = scores[best - 1], scores[best], scores[best + 1]
-    bend = before - 2 * at + after
-    return float(lags[best] + (0.5 * (before - after) / bend if bend < 0 else 0.0))
+    lag = int(lags[best])
+    here, there = a[:, max(0, -lag) : n - max(0, lag)], b[:, max(0, lag) : n - max(0, -lag)]
+    # What is left is less than a pixel: one step of Lucas and Kanade's.
+    slope = (here[:, 2:] - here[:, :-2] + there[:, 2:] - there[:, :-2]) / 4
+    rest = -float((slope * (there - here)[:, 1:-1]).sum()) / max(float((slope * slope).sum()), 1e-9)
+    return lag + max(-0.7, min(0.7, rest))
+
+
+def together(expected: Array, moved: Array, before_ns: Array, at_ns: Array) -> tuple[Array, Array]:
+    """Return the sums of each BLOCK frames that follow each other, where all of their shifts are known.
+
+    A motion may show a frame sooner or later than it should, as game, loop and screen each have a beat of their own.
+
+    :param expected: (m, n); `moved`, `before_ns` and `at_ns` (n,).
+    """
+    follows = np.concatenate(([True], before_ns[1:] == at_ns[:-1])) & ~np.isnan(moved)
+    broken = np.concatenate(([0], np.cumsum(~follows)))
+    whole = broken[BLOCK:] == broken[:-BLOCK]
+    sums = np.concatenate((np.zeros((len(expected), 1)), np.cumsum(expected, axis=1)), axis=1)
+    shifts = np.concatenate(([0.0], np.cumsum(np.nan_to_num(moved))))
+    return (sums[:, BLOCK:] - sums[:, :-BLOCK])[:, whole], (shifts[BLOCK:] - shifts[:-BLOCK])[whole]
 
 
 def fitted(expected: Array, moved: Array) -> tuple[Array, Array]:
     """Return the factor from each row of what was expected to what was seen, and how well it follows.
 
-    The worst 15 % are left out: somebody ran through the picture, or one was moved.
+    Left out are the worst 15 % (somebody ran through the picture, or one was moved) and what does not answer at all:
+    the dead do not turn.
 
     :param expected: (m, n); `moved` (n,).
     :return: factors and their correlations, (m,) both; 0 where too little was to move.
     """
-    enough = (np.abs(expected) > MOVED_PX).sum(axis=1) >= FEWEST_MOVED
-    kept = np.ones_like(expected)
+    if not len(moved):
+        return np.ones(len(expected)), np.zeros(len(expected))
+    answers = ~((np.abs(expected) > DEAF_PX) & (np.abs(moved) < STILL_PX))
+    much = (np.abs(expected) > MOVED_PX) | (np.abs(moved) > MOVED_PX) & (np.abs(expected) > STILL_PX)
+    enough = (answers & much).sum(axis=1) >= FEWEST_MOVED
+    kept = answers.astype(np.float64)
     for _ in range(2):
         square = np.maximum((kept * expected * expected).sum(axis=1), 1e-9)
         factors = (kept * expected * moved).sum(axis=1) / square
         misses = np.abs(moved - factors[:, None] * expected)
-        if misses.shape[1] == 0:
-            return factors, np.zeros(len(factors))
-        kept = (misses <= np.percentile(misses, 85, axis=1, keepdims=True)).astype(np.float64)
+        misses[~answers] = np.inf
+        limit = np.sort(misses, axis=1)[
+            np.arange(len(misses)), np.maximum(0, (0.85 * answers.sum(axis=1)).astype(int) - 1)
+        ]
+        kept = (misses <= limit[:, None]).astype(np.float64) * answers
     square = np.maximum((kept * expected * expected).sum(axis=1), 1e-9)
     factors = (kept * expected * moved).sum(axis=1) / square
     length = np.maximum((kept * moved * moved).sum(axis=1), 1e-9)

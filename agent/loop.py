@@ -159,15 +159,15 @@ def _step(roles: ActiveRoles, frame: Frame, statistics: RunStatistics, live: boo
         border.frame(frame)
         frame.taken_ns = now()
         interlock.beat(frame.taken_ns)
+        role, method = "detector", "detect"
         if frame.episode != roles._episode:
             roles.begin(frame.episode)
-        estimator = roles.estimator
-        if estimator is not None:
-            estimator.see(frame)
-        role, method = "detector", "detect"
         detections = roles.detector.detect(frame)
         border.detections(detections, frame)
         frame.decoded_ns = now()
+        estimator = roles.estimator
+        if estimator is not None:
+            estimator.see(frame)
         role, method = "selection", "select"
         target = roles.selection.select(detections, frame)
         border.target(target)

@@ -285,7 +285,7 @@ def _tuned(request: Request, given: Arguments, tell: Progress, tried: list[Any],
         tuning = Tuning(network, loss, given.budget, tried, lambda row: _tell(tell, row, len(tried)), tell)
         chosen = tuning.search(material, scheme)
         left = tried[-1].loss
-        if left is not None and left[0] > given.budget:
+        if left is not None and left[1] > given.budget:
             told.append(
                 f"{scheme}: that is more than the budget of {given.budget:g}, with {len(chosen.keep)} more layers in "
                 "float; no others are put back"

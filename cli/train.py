@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from training.fit import Epoch, Score
 
 
+FEW_TO_SCORE = 30
+"""With fewer pictures the best epoch is chance's."""
+
+
 @dataclass(frozen=True)
 class Arguments:
     """What the command line gave."""
@@ -126,6 +130,11 @@ def _run(given: Arguments) -> None:
     chosen = {name: getattr(given, name) for name in ("epochs", "rate", "mosaic", "hold")}
     how = replace(by_default, **{name: value for name, value in chosen.items() if value is not None})
     err.print(f"{len(records)} pictures, {len(scored)} to score on: {how}", soft_wrap=True)
+    if len(scored) < FEW_TO_SCORE:
+        err.print(
+            f"{len(scored)} pictures tell little of which epoch is the best; --val takes a validation set of its own",
+            soft_wrap=True,
+        )
     plan = Plan(
         epochs=how.epochs,
         batch=given.batch,

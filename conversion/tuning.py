@@ -87,7 +87,7 @@ class Tuning:
     """A search: `rows` gathers what it tried.
 
     :param measure: the second opinion.
-    :param budget: the loss that is good enough, points of AP50.
+    :param budget: the loss that is good enough, points of AP50; more than it is one whose interval lies beyond it.
     :param tried: called with each row.
     """
 
@@ -130,16 +130,20 @@ class Tuning:
 
     def _within_budget(self, material: Material, scheme: Scheme, how: Int8, given: NDArray[np.float64]) -> Int8:
         loss = self._loss(material, scheme, how, given)
-        if loss.value <= self.budget:
+        if not self._over(loss):
             return how
         order = self._sensitive(scheme, how)
         most = min(FLOAT_LAYERS, len(order))
         for n in range(1, most + 1):
             more = replace(how, keep=tuple(order[:n]))
             loss = self._loss(material, scheme, more, self._errors(scheme, more), n == most)
-            if loss.value <= self.budget:
+            if not self._over(loss):
                 break
         return more
+
+    def _over(self, loss: Loss) -> bool:
+        """Tell whether a loss is more than the budget for certain; what chance may have made costs no layer."""
+        return loss.low > self.budget
 
     def _loss(
         self, material: Material, scheme: Scheme, how: Int8, given: NDArray[np.float64], last: bool = False
@@ -147,7 +151,7 @@ class Tuning:
         """Return the loss of a way, which is taken if that is within the budget, or it is the last one."""
         loss = self.measure(executor(material.quantized(scheme, how, LEVELS[scheme]), scheme))
         told = (round(loss.value, 2), round(loss.low, 2), round(loss.high, 2))
-        self._add(scheme, how, given, None, last or loss.value <= self.budget, told)
+        self._add(scheme, how, given, None, last or not self._over(loss), told)
         return loss
 
     def _sensitive(self, scheme: Scheme, how: Int8) -> list[str]:

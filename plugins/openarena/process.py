@@ -142,6 +142,8 @@ def running(
             "HOME": str(home),
             "SDL_AUDIODRIVER": "dummy",
             "MESA_SHADER_CACHE_DISABLE": "true",
+            # Without a graphics card Mesa draws on every core; the agent needs one.
+            "LP_NUM_THREADS": os.environ.get("LP_NUM_THREADS", "1"),
         }
         said = stack.enter_context((home / "said").open("wb"))
         try:

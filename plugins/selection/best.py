@@ -49,7 +49,7 @@ class Choice:
         self._crosshair = context.crosshair
         self._view = context.view
         self._weights = [settings.weights.get(name, 0.0) for name in ("nearest", "biggest", "surest")]
-        self._aim_point = np.array(settings.aim_point, np.float32)
+        self._aim_points = np.array(nearest.aim_points(settings, context), np.float32)
         self._ranks: NDArray[np.float64] | None = None
         ranks = nearest.priorities(settings, context)
         if ranks is not None:
@@ -62,7 +62,8 @@ class Choice:
         s = self._settings
         boxes = found.xyxy
         sides = boxes[:, 2:] - boxes[:, :2]
-        points = boxes[:, :2] + sides * self._aim_point
+        parts = self._aim_points
+        points = boxes[:, :2] + sides * (parts if len(parts) == 1 else parts[found.class_id])
         ahead = self._view.ahead_px(frame, found.at_ns or frame.at_ns)
         middle_x, middle_y = self.crosshair_px(frame)
         off = points - np.array((middle_x + ahead[0], middle_y + ahead[1]), np.float32)

@@ -26,6 +26,22 @@ class Settings(PluginSettings):
     aim_point: tuple[float, float] = Field(
         (0.5, 0.5), description="Where on the box to aim, as fractions of its width and height from top left."
     )
+    aim_points: dict[str, tuple[float, float]] = Field(
+        {}, description="The same for a class by its name, in place of `aim_point`: the upper part of a body, say."
+    )
+
+
+def aim_points(settings: Settings, context: Context) -> list[tuple[float, float]]:
+    """Return where on the boxes of each class to aim, one for each of the detector's; one alone where all are alike.
+
+    :raises UserError: a class in `aim_points` is not one of the detector's.
+    """
+    if not settings.aim_points:
+        return [settings.aim_point]
+    points = [settings.aim_point] * len(context.names)
+    for name, point in settings.aim_points.items():
+        points[class_index(name, context.names, "selection.aim_points")] = point
+    return points
 
 
 def priorities(settings: Settings, context: Context) -> dict[int, int] | None:
@@ -45,6 +61,7 @@ def check(settings: Settings, context: Context) -> None:
     """
     if context.names:
         priorities(settings, context)
+        aim_points(settings, context)
 
 
 class NearestSelection:
@@ -56,7 +73,7 @@ class NearestSelection:
     def __init__(self, settings: Settings, context: Context) -> None:
         self._crosshair = context.crosshair
         self._view = context.view
-        self._point = settings.aim_point
+        self._points = aim_points(settings, context)
         self._min_confidence = settings.min_confidence
         self._limit = math.inf if settings.fov_px is None else settings.fov_px
         self._priority = priorities(settings, context)
@@ -66,7 +83,7 @@ class NearestSelection:
         if not len(detections):
             return None
         cross_x, cross_y = self._crosshair[0] * frame.width, self._crosshair[1] * frame.height
-        part_x, part_y = self._point
+        points, alike = self._points, len(self._points) == 1
         at_ns = detections.at_ns
         ahead_x, ahead_y = self._view.ahead_px(frame, at_ns or frame.at_ns)
         near_x, near_y = cross_x + ahead_x, cross_y + ahead_y
@@ -85,6 +102,7 @@ class NearestSelection:
             rank = 0 if priority is None else priority.get(class_id, -1)
             if rank < 0:
                 continue
+            part_x, part_y = points[0] if alike else points[class_id]
             x, y = left + part_x * (right - left), top + part_y * (bottom - top)
             distance = math.hypot(x - near_x, y - near_y)
             if distance <= self._limit and (rank, distance) < best:

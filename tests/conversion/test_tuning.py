@@ -47,13 +47,24 @@ def test_sensitive_layers_go_back_to_float_until_the_loss_is_within_the_budget(m
     network, _ = small()
     losses = iter([0.9, 0.6, 0.2])
     rows, told = [], []
-    how = Tuning(network, lambda engine: Loss(next(losses)), 0.3, rows, told.append).search(material, "asymmetric")
+    how = Tuning(network, lambda engine: Loss(value := next(losses), value - 0.1), 0.3, rows, told.append).search(
+        material, "asymmetric"
+    )
     assert told == rows
     assert len(how.keep) == 2 <= FLOAT_LAYERS
     measured = [row for row in rows if row.loss is not None]
     assert [len(row.keep) for row in measured] == [0, 1, 2]
     assert [row.chosen for row in measured] == [False, False, True]
     assert measured[2].error < measured[0].error, "what is float adds no error"
+
+
+def test_a_loss_that_chance_may_have_made_costs_no_layer(material: Material) -> None:
+    network, _ = small()
+    rows: list = []
+    how = Tuning(network, lambda engine: Loss(0.6, -0.2, 1.4), 0.3, rows, lambda row: None).search(
+        material, "asymmetric"
+    )
+    assert how.keep == ()
 
 
 def resampled(rng: np.random.Generator, better: float) -> tuple[np.ndarray, np.ndarray]:

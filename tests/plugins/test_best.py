@@ -53,6 +53,23 @@ def test_field_of_view_and_classes() -> None:
         make("best", classes=("haed",))
 
 
+def test_each_class_is_aimed_at_where_its_own_aim_point_is() -> None:
+    found = see(30, 70, classes=[0, 1])
+    settings = {"aim_points": {"body": (0.5, 0.2)}, "classes": ("body", "head")}
+    for kind in ("best", "nearest"):
+        selection = (
+            make(kind, **settings)
+            if kind == "best"
+            else nearest.NearestSelection(nearest.Settings(**settings), context(names=NAMES))
+        )
+        target = selection.select(found, picture())
+        assert (target.aim_x, target.aim_y) == pytest.approx((30, 47))
+        only_head = see(70, classes=[1])
+        assert selection.select(only_head, picture()).aim_y == pytest.approx(50)
+    with pytest.raises(UserError, match="selection.aim_points: the detector knows no class"):
+        make("best", aim_points={"haed": (0.5, 0.5)})
+
+
 @pytest.mark.parametrize("kind", ["best", "bytetrack", "ocsort", "sort"])
 def test_a_target_is_kept_until_another_is_better_by_the_margin(kind: str) -> None:
     """Two targets that take turns in being the nearer by a pixel: without a margin the hand would go to and fro."""

@@ -1,0 +1,75 @@
+"""The estimator of scale and delay, on a made world that a mouse turns late."""
+
+import math
+
+import numpy as np
+import pytest
+
+from agent.calibration import Calibration
+from agent.ego_motion import MotionEstimator
+from agent.history import CommandHistory
+from agent.types import Action, Frame
+from tests.evaluation.worlds import World
+
+PERIOD_NS, OUT_NS = 25_000_000, 6_000_000
+
+
+def run(
+    world: World,
+    told: tuple[float, float],
+    delay_ms: float = 0.0,
+    frames: int = 140,
+    late_ms: float = 0.0,
+    dead: int = 0,
+) -> MotionEstimator:
+    """Turn a world to and fro, up and down; in its last `dead` frames it takes no motion."""
+    rng = np.random.default_rng(3)
+    history = CommandHistory(int(delay_ms * 1e6))
+    estimator = MotionEstimator(Calibration(fov_deg=world.fov_deg, degrees_per_count=told), history)
+    under_way: list[tuple[int, Action]] = []
+    for i in range(frames):
+        at_ns = 1 + i * PERIOD_NS
+        while under_way and under_way[0][0] <= at_ns:
+            world.turn(under_way.pop(0)[1])
+        frame = Frame(world.picture(), i, at_ns, at_ns)
+        estimator.see(frame)
+        up = -math.copysign(2.0, world.pitch_deg) if abs(world.pitch_deg) > 15 else float(rng.uniform(-2, 2))
+        action = Action(round(3.0 * math.sin(i / 6) / abs(world.right)), round(up / world.down))
+        estimator.sent(action.dx, action.dy, at_ns + OUT_NS)
+        if i < frames - dead:
+            under_way.append((at_ns + OUT_NS + int(late_ms * 1e6), action))
+    return estimator
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("right", "down", "told"),
+    [(0.11, 0.11, (0.055, 0.055)), (0.11, 0.2, (0.22, 0.1)), (-0.1, -0.05, (-0.15, -0.1))],
+    ids=["half of it", "one axis each way", "inverted"],
+)
+def test_a_wrong_scale_is_put_right(right: float, down: float, told: tuple[float, float]) -> None:
+    estimator = run(World(right, down, width=320, height=240, overlay=True), told)
+    x, y = estimator.history.scale
+    assert told[0] * x == pytest.approx(right, rel=0.08)
+    assert told[1] * y == pytest.approx(down, rel=0.12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("believed", "true"), [(0.0, 90.0), (120.0, 30.0)])
+def test_a_wrong_delay_is_put_right_to_a_frame(believed: float, true: float) -> None:
+    estimator = run(World(0.11, 0.11, width=320, height=240), (0.11, 0.11), believed, late_ms=true)
+    assert estimator.history.delay_ns / 1e6 == pytest.approx(true, abs=PERIOD_NS / 1e6)
+    assert estimator.history.scale[0] == pytest.approx(1.0, abs=0.08)
+
+
+def test_a_right_calibration_stays_and_the_dead_teach_nothing() -> None:
+    estimator = run(World(0.11, 0.11, width=320, height=240), (0.11, 0.11), 40.0, late_ms=40.0, dead=80)
+    assert estimator.history.scale == pytest.approx((1.0, 1.0), abs=0.08)
+    assert estimator.history.delay_ns / 1e6 == pytest.approx(40, abs=PERIOD_NS / 1e6)
+
+
+def test_the_same_pictures_and_counts_teach_the_same() -> None:
+    def once() -> dict[str, float | int]:
+        return run(World(0.11, 0.11, width=320, height=240), (0.07, 0.15), frames=90, late_ms=30.0).to_dict()
+
+    assert once() == once()
