@@ -32,8 +32,9 @@ class Calibration(BaseModel):
     )
 
     adapt: bool = Field(
-        True,
-        description="Whether scale and delay are corrected during a run by what the picture does after known motions.",
+        False,
+        description="Whether scale and delay are corrected during a run by what the picture does after known motions; "
+        "on trial: it finds a wrong calibration in seconds, and can lose a right one after minutes.",
     )
 
     @property

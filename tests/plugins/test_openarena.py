@@ -264,16 +264,8 @@ def test_it_starts_looks_hits_and_ends(installed: None, tmp_path: Path) -> None:
     report = json.loads((tmp_path / "r.json").read_text())
     (episode,) = report["episodes"]
     assert episode["kills"] >= 1
-    assert set(episode) == {
-        "scenario",
-        "seed",
-        "kills",
-        "deaths",
-        "suicides",
-        "kills_per_min",
-        "bot_kills_per_min",
-        "rank",
-    }
+    assert set(episode) >= {"deaths", "suicides", "kills_per_min", "bot_kills_per_min", "rank"}
+    assert not set(episode) & {"shots", "hits", "recall"}  # which the log does not know
     assert until(lambda: not left_over(tmp_path), 10), left_over(tmp_path)
 
 
