@@ -132,7 +132,6 @@ def test_it_calibrates_by_the_real_mouse_and_is_told_nothing(agent, tmp_path: Pa
     assert yaml.safe_load(after)["calibration"]["degrees_per_count"] == [round(right, 6), round(down, 6)]
     assert "# wrong" in after
     assert "# Doom aims up and down by itself" in after
-    assert agent("check", "mine.yaml").returncode == 0
 
 
 @pytest.mark.parametrize(
