@@ -31,6 +31,11 @@ OWN = ("aim_error_px", "overshoot_deg", "recall", "precision")
 """What the tables show of what the arena itself measures."""
 
 
+DetectorSettings = tuple[tuple[str, Any], ...]
+Player = tuple[str, DetectorSettings, str]
+"""Who plays, the settings of its detector, and what tables call it."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """One episode to be played.

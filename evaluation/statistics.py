@@ -1,9 +1,8 @@
-"""The bootstrap: how sure a mean, a percentile or a fitted value is, as 95 % intervals."""
+"""The bootstrap: how sure a mean or a percentile is, as 95 % intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,15 +29,6 @@ def bounds(drawn: NDArray[np.float64]) -> tuple[float, float]:
     """Return the interval that resampled values lie in."""
     low, high = np.percentile(drawn, LEVEL)
     return float(low), float(high)
-
-
-def fitted_interval(
-    items: Sequence[Any], fit: Callable[[Sequence[Any]], float], resamples: int, seed: int = 0
-) -> tuple[float, float]:
-    """Return the interval of what `fit` makes of the items, by fitting resamples of them."""
-    rng = np.random.default_rng(seed)
-    again = [fit([items[i] for i in rng.integers(0, len(items), len(items))]) for _ in range(resamples)]
-    return bounds(np.array(again))
 
 
 def resampled_percentile(

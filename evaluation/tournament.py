@@ -13,7 +13,7 @@ from agent.session import prepare
 from core.errors import UserError
 from core.progress import Progress, counter, silent
 from evaluation import cluster as clusters
-from evaluation.arena import Score, Trial, play_trials, rows
+from evaluation.arena import DetectorSettings, Player, Score, Trial, play_trials, rows
 from evaluation.scoring import Disturbance
 from evaluation.window_arena import play_in_windows
 
@@ -143,13 +143,8 @@ def _in_windows(
     return ArenaResult(rows(trials, scores), scores, scores[0].shown, loaded.path, runs)
 
 
-Settings = tuple[tuple[str, str], ...]
-Player = tuple[str, Settings, str]
-"""Who plays, the settings of its detector, and what tables call it."""
-
-
 def _players(config: ArenaConfig) -> list[Player]:
-    base: Settings = () if config.engine is None else (("engine", config.engine),)
+    base: DetectorSettings = () if config.engine is None else (("engine", config.engine),)
     precisions = config.precisions
     agents: Sequence[Player] = [
         ("agent", (*base, ("precision", name)), f"agent {name}" if len(precisions) > 1 else "") for name in precisions

@@ -12,11 +12,8 @@ from typing import Any
 from agent.plan import Options
 from agent.profile import LoadedProfile
 from core.errors import UserError
-from evaluation.arena import Score, Trial
+from evaluation.arena import Player, Score, Trial
 from evaluation.window import opened, play_window, seen_by
-
-Player = tuple[str, tuple[tuple[str, str], ...], str]
-"""Who plays, the settings of its detector, and what tables call it."""
 
 
 def play_in_windows(

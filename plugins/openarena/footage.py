@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -53,6 +54,7 @@ def record(
         return made.rename(to / made.name)
 
 
+@contextlib.contextmanager
 def drawn(
     installation: Installation, settings: Settings, demo: Path, rate: int, archive: Path | None
 ) -> Iterator[Path]:

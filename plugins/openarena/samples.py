@@ -96,12 +96,14 @@ def _demo(
     bots = {str(bot): int(rng.integers(1, 6)) for bot in rng.permutation(list(BOTS))[:count]}
     demo = footage.record(installation, looks, name, bots, script(list(bots), rng), folder)
     numbers = skins.colours(installation).only(bots)
-    for plain in footage.drawn(installation, looks, demo, RATE, None):
-        for coloured in footage.drawn(installation, looks, demo, RATE, archive):
-            for picture, truth in zip(footage.pictures(plain), footage.pictures(coloured), strict=False):
-                seen = numbers.seen(truth)
-                if (len(seen.xyxy) or rng.random() < EMPTY_SHARE) and alike(picture, truth):
-                    yield _sample(picture, seen, name)
+    with (
+        footage.drawn(installation, looks, demo, RATE, None) as plain,
+        footage.drawn(installation, looks, demo, RATE, archive) as coloured,
+    ):
+        for picture, truth in zip(footage.pictures(plain), footage.pictures(coloured), strict=False):
+            seen = numbers.seen(truth)
+            if (len(seen.xyxy) or rng.random() < EMPTY_SHARE) and alike(picture, truth):
+                yield _sample(picture, seen, name)
     demo.unlink()
 
 
