@@ -14,6 +14,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +25,12 @@ from plugins.openarena.settings import BOTS
 ARCHIVE = "zz-reticle-truth.pk3"
 """Later in the alphabet than the game's own archives, so that it wins."""
 HEAD, BODY = 0, 1
+LEAST_DIFFERENCE, MOST_GREY = 160, 64
+"""Of blue and green in a player's pixel, which are 255 and 0 unless something is before it that lets it through."""
+ROUNDING = 2
+"""By how much a number may be off that is reckoned back from such a pixel."""
+FEWEST_BLENDED = 12
+"""Pixels of a piece that must tell its number where all of it is behind something."""
 FEWEST_PIXELS = 4
 """Fewer pixels of a colour are no part of a player: the game's own pictures hold a few by chance."""
 
@@ -47,6 +54,16 @@ class Colours:
                 known[self.numbers[name]] = True
         return known
 
+    @functools.cached_property
+    def _nearest(self) -> NDArray[np.int64]:
+        """For each number the nearest one that is looked for, where it is near enough to be that: int64 (256,)."""
+        numbers = np.arange(256)
+        targets = np.flatnonzero(self.targets)
+        if not len(targets):
+            return numbers
+        nearest = targets[np.abs(numbers[:, None] - targets).argmin(axis=1)]
+        return np.where(np.abs(nearest - numbers) <= ROUNDING, nearest, numbers)
+
     def only(self, bots: Collection[str]) -> Colours:
         """Return the colours of these bots alone: a light or a spark may turn one number into another."""
         return Colours(self.numbers, frozenset(bots))
@@ -56,14 +73,51 @@ class Colours:
 
         :param pixels: uint8 (height, width, 3 or 4), BGR or BGRA.
         """
-        blue, green, red = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-        # Of a head blue is 0 and green 255, of a body the other way round: their sum wraps to 255 for both.
-        where = np.flatnonzero((blue ^ green) == 255)
+        blue, green = (cv2.extractChannel(pixels, channel) for channel in (0, 1))
+        where = np.flatnonzero(cv2.absdiff(blue, green) > LEAST_DIFFERENCE)
         y, x = np.divmod(where, pixels.shape[1])
-        b, number = blue[y, x], red[y, x]
-        pure = ((b == 0) | (b == 255)) & self.targets[number]
-        y, x, number, head = y[pure], x[pure], number[pure].astype(np.int64), (b == 0)[pure]
-        return _boxes(x, y, number, head)
+        b, g, r = (pixels[y, x, channel].astype(np.int64) for channel in (0, 1, 2))
+        grey = np.minimum(b, g)
+        ours = (grey <= MOST_GREY) & (r > grey)
+        y, x, b, g, r, grey = (values[ours] for values in (y, x, b, g, r, grey))
+        strength = np.maximum(b, g) - grey
+        number = np.minimum(np.rint(255 * (r - grey) / strength).astype(np.int64), 255)
+        pure = strength == 255
+        number = np.where(pure, number, self._nearest[number])
+        known = self.targets[number] & pure
+        if not known.all():
+            known = self._completed(x, y, number, pure, known)
+        return _boxes(x[known], y[known], number[known], (g > b)[known])
+
+    def _completed(
+        self,
+        x: NDArray[np.intp],
+        y: NDArray[np.intp],
+        number: NDArray[np.int64],
+        pure: NDArray[np.bool_],
+        known: NDArray[np.bool_],
+    ) -> NDArray[np.bool_]:
+        """Tell which pixels are of a player, also behind smoke, glass and flashes, and correct their numbers in place.
+
+        What lies before a player takes away from its colour or adds to it: such a pixel is of the player of the piece
+        that it is in, if that has a number that is looked for.
+        """
+        left, top = int(x.min()), int(y.min())
+        mask = np.zeros((int(y.max()) - top + 1, int(x.max()) - left + 1), np.uint8)
+        mask[y - top, x - left] = 1
+        count, labels = cv2.connectedComponents(mask, connectivity=8)
+        piece = labels[y - top, x - left]
+        about = known | (~pure & self.targets[number])
+        known = np.zeros(len(x), bool)
+        order = np.argsort(piece, kind="stable")
+        for of_it in np.split(order, np.searchsorted(piece[order], np.arange(2, count))):
+            there = of_it[about[of_it]]
+            if len(there) and (pure[there].any() or len(there) >= FEWEST_BLENDED):
+                whose = np.bincount(number[there]).argmax()
+                foreign = ~about[of_it] & (number[of_it] < whose) & pure[of_it]  # light only adds
+                number[of_it[~about[of_it]]] = whose
+                known[of_it[~foreign]] = True
+        return known
 
 
 @dataclass(frozen=True)
@@ -150,5 +204,13 @@ def _coloured(text: str, shader: str) -> str:
 
 def _shader(part: str, number: int) -> str:
     green, blue = (1, 0) if part == "head" else (0, 1)
-    flat = f"map $whiteimage\n\t\trgbGen const ( {number / 255:.6f} {green} {blue} )"
+    flat = f"map $whiteimage\n\t\trgbGen const ( {level(number):.6f} {green} {blue} )"
     return f"reticle/{part}{number}\n{{\n\tnopicmip\n\t{{\n\t\t{flat}\n\t}}\n}}\n"
+
+
+def level(number: int) -> float:
+    """Return the constant, 0 to 1, that is drawn as this number, 0 to 255.
+
+    The game multiplies by 255 and cuts off: a constant that is 34 / 255 to six digits is drawn as 33. Others round.
+    """
+    return min(1.0, (number + 0.25) / 255)

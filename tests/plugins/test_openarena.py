@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -154,8 +155,34 @@ def test_every_surface_gets_its_players_colour_and_later_archives_win(made: Path
         shaders = archive.read("scripts/reticle.shader").decode()
     assert head.splitlines() == [f"h_face,reticle/head{number}", "tag_torso,"]
     assert body.splitlines() == [f"h_head,reticle/body{number}", "tag_torso,"]
-    assert f"rgbGen const ( {number / 255:.6f} 1 0 )" in shaders
-    assert f"rgbGen const ( {number / 255:.6f} 0 1 )" in shaders
+    drawn = {
+        name: [255 * float(part) for part in constant.split()]
+        for name, constant in re.findall(r"reticle/(\w+)\n.*?rgbGen const \( (.*?) \)", shaders, re.DOTALL)
+    }
+    # The game cuts off what is behind the point, as 32 bits have it; a renderer that rounds shall draw the same.
+    assert drawn[f"head{number}"][1:] == [255, 0]
+    for name, (red, *_) in drawn.items():
+        assert name[4:] == str(int(np.float32(red))) == str(round(red)), name
+
+
+def test_each_number_is_drawn_as_itself() -> None:
+    for number in range(1, 256):
+        drawn = np.float32(float(f"{skins.level(number):.6f}")) * np.float32(255)
+        assert int(drawn) == round(float(drawn)) == number
+
+
+@given(grey=st.integers(0, 200), strength=st.floats(0.75, 1), flash=st.integers(1, 100))
+def test_players_behind_smoke_and_flashes_are_seen_whole(grey: int, strength: float, flash: int) -> None:
+    colours = skins.Colours({"sarge/default": 85})
+    picture = np.full((40, 60, 3), 60, np.float64)
+    picture[10:30, 20:30] = (255, 0, 85)
+    picture[10:15, 22:28] = (0, 255, 85)
+    smoky = strength * picture + (1 - strength) * grey
+    lit = picture.copy()
+    lit[18:24, 16:34] += (0, 0, flash)  # red light alone, over the player and beside
+    for shown in (smoky, lit):
+        seen = colours.seen(np.clip(np.rint(shown), 0, 255).astype(np.uint8))
+        assert seen.xyxy.tolist() == [[22, 10, 28, 15], [20, 10, 30, 30]]
 
 
 boxes = st.tuples(st.integers(0, 50), st.integers(0, 30), st.integers(3, 12), st.integers(3, 12))
