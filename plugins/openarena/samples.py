@@ -101,7 +101,7 @@ def _demo(
         footage.drawn(installation, looks, demo, RATE, archive) as coloured,
     ):
         for picture, truth in zip(footage.pictures(plain), footage.pictures(coloured), strict=False):
-            seen = numbers.seen(truth)
+            seen = numbers.seen(truth, picture)
             if (len(seen.xyxy) or rng.random() < EMPTY_SHARE) and alike(picture, truth):
                 yield _sample(picture, seen, name)
     demo.unlink()

@@ -50,11 +50,13 @@ OWN_MODEL = "angelyss"
 
 MEASURES = (
     Measure("kills", "Bots killed."),
-    Measure("deaths", "How often one was killed."),
-    Measure("suicides", "Own deaths by oneself or by the map.", in_arena=False),
+    Measure("deaths", "How often one was killed.", lower_is_better=True),
+    Measure("suicides", "Own deaths by oneself or by the map.", in_arena=False, lower_is_better=True),
     Measure("kills_per_min", "Bots killed a minute."),
     Measure("bot_kills_per_min", "Kills a minute of a bot, the mean of the episode's."),
-    Measure("rank", "The place by kills among all that play, 1 the best; equals share the better one."),
+    Measure(
+        "rank", "The place by kills among all that play, 1 the best; equals share the better one.", lower_is_better=True
+    ),
 )
 """What an episode is scored by: all that the game's log knows."""
 

@@ -68,10 +68,12 @@ class Colours:
         """Return the colours of these bots alone: a light or a spark may turn one number into another."""
         return Colours(self.numbers, frozenset(bots))
 
-    def seen(self, pixels: NDArray[np.uint8]) -> Seen:
+    def seen(self, pixels: NDArray[np.uint8], plain: NDArray[np.uint8] | None = None) -> Seen:
         """Return who is seen in a picture.
 
         :param pixels: uint8 (height, width, 3 or 4), BGR or BGRA.
+        :param plain: the same moment with the game's own skins. With it players are seen too that are wholly behind
+            something that lets them through; without it their pale colours could be those of a lamp.
         """
         blue, green = (cv2.extractChannel(pixels, channel) for channel in (0, 1))
         where = np.flatnonzero(cv2.absdiff(blue, green) > LEAST_DIFFERENCE)
@@ -79,6 +81,9 @@ class Colours:
         b, g, r = (pixels[y, x, channel].astype(np.int64) for channel in (0, 1, 2))
         grey = np.minimum(b, g)
         ours = (grey <= MOST_GREY) & (r > grey)
+        if plain is not None:
+            before = plain[y, x, :2].astype(np.int64)
+            ours &= np.abs(before[:, 0] - before[:, 1]) < LEAST_DIFFERENCE // 2
         y, x, b, g, r, grey = (values[ours] for values in (y, x, b, g, r, grey))
         strength = np.maximum(b, g) - grey
         number = np.minimum(np.rint(255 * (r - grey) / strength).astype(np.int64), 255)
@@ -86,7 +91,7 @@ class Colours:
         number = np.where(pure, number, self._nearest[number])
         known = self.targets[number] & pure
         if not known.all():
-            known = self._completed(x, y, number, pure, known)
+            known = self._completed(x, y, number, pure, known, plain is not None)
         return _boxes(x[known], y[known], number[known], (g > b)[known])
 
     def _completed(
@@ -96,6 +101,7 @@ class Colours:
         number: NDArray[np.int64],
         pure: NDArray[np.bool_],
         known: NDArray[np.bool_],
+        blended: bool,
     ) -> NDArray[np.bool_]:
         """Tell which pixels are of a player, also behind smoke, glass and flashes, and correct their numbers in place.
 
@@ -107,12 +113,12 @@ class Colours:
         mask[y - top, x - left] = 1
         count, labels = cv2.connectedComponents(mask, connectivity=8)
         piece = labels[y - top, x - left]
-        about = known | (~pure & self.targets[number])
+        about = known | (~pure & self.targets[number]) if blended else known.copy()
         known = np.zeros(len(x), bool)
         order = np.argsort(piece, kind="stable")
         for of_it in np.split(order, np.searchsorted(piece[order], np.arange(2, count))):
             there = of_it[about[of_it]]
-            if len(there) and (pure[there].any() or len(there) >= FEWEST_BLENDED):
+            if pure[there].any() or len(there) >= FEWEST_BLENDED:
                 whose = np.bincount(number[there]).argmax()
                 foreign = ~about[of_it] & (number[of_it] < whose) & pure[of_it]  # light only adds
                 number[of_it[~about[of_it]]] = whose

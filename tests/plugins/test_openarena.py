@@ -180,9 +180,17 @@ def test_players_behind_smoke_and_flashes_are_seen_whole(grey: int, strength: fl
     smoky = strength * picture + (1 - strength) * grey
     lit = picture.copy()
     lit[18:24, 16:34] += (0, 0, flash)  # red light alone, over the player and beside
+    plain = np.full((40, 60, 3), 60, np.uint8)
     for shown in (smoky, lit):
-        seen = colours.seen(np.clip(np.rint(shown), 0, 255).astype(np.uint8))
+        seen = colours.seen(np.clip(np.rint(shown), 0, 255).astype(np.uint8), plain)
         assert seen.xyxy.tolist() == [[22, 10, 28, 15], [20, 10, 30, 30]]
+
+
+def test_a_lamp_is_no_player() -> None:
+    colours = skins.Colours({"sarge/default": 85})
+    lamp = np.full((40, 60, 3), 60, np.uint8)
+    lamp[10:30, 20:30] = (250, 11, 92)  # what a player behind smoke looks like
+    assert len(colours.seen(lamp).xyxy) == len(colours.seen(lamp, lamp).xyxy) == 0
 
 
 boxes = st.tuples(st.integers(0, 50), st.integers(0, 30), st.integers(3, 12), st.integers(3, 12))
