@@ -20,7 +20,7 @@ from agent.roles import Role
 Reach = Literal["desktop", "own-game", "nothing"]
 """What an actuation can move: the real mouse and keyboard, only a game that the capture started, or nothing."""
 
-Output = Literal["window", "overlay", "recording", "trace"]
+Output = Literal["window", "overlay", "recording", "trace", "rerun"]
 """What an observer gives that the host can be asked for by an option, so that it need not know plugins by name."""
 
 
@@ -65,6 +65,49 @@ class PictureOracle:
 
     detector: str
     settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A result of others, beside which a suite's table stands.
+
+    :param who: the method.
+    :param scenario: of the suite.
+    :param measure: the environment's measure that it is of.
+    :param actions: what it could do at each step, as that decides what it could reach.
+    :param source: where it was published.
+    """
+
+    who: str
+    scenario: str
+    measure: str
+    value: float
+    actions: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Scenarios of a game that are played and tabled together, as `arena --suite` names them.
+
+    :param summary: one line.
+    :param scenarios: values of the capture's setting `scenario`, and the environment's measure that each is about.
+    :param variants: by name, what of the profile is set (as `--set` takes it) for each way in which all are played.
+    :param baselines: who plays beside the agent, where the command line does not say.
+    :param controllers: with which, likewise; the profile's own by default.
+    :param latencies_ms: injected, likewise.
+    :param published: results of others.
+    :param human: what people reach: the measure, its value, and where that stands.
+    """
+
+    summary: str
+    scenarios: Mapping[str, str]
+    variants: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"": ()})
+    baselines: tuple[str, ...] = ()
+    controllers: tuple[str, ...] = ()
+    latencies_ms: tuple[float, ...] = (0,)
+    published: tuple[Published, ...] = ()
+    human: tuple[tuple[str, float, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,6 +160,7 @@ class CaptureFactory(Factory):
         real time from the mouse and keyboard, and returns.
     :param still: for a `game`, the settings with which nothing disturbs whoever measures the mouse in it.
     :param oracle: for a `game` that does not tell its ground truth, how to see it.
+    :param suites: for one that knows the truth and has a setting `scenario`: what `arena --suite` plays, by name.
     """
 
     role: ClassVar[Role] = "capture"
@@ -129,6 +173,7 @@ class CaptureFactory(Factory):
     game: Callable[[Any, Context, Callable[[], None], Tell], None] | None = None
     still: Mapping[str, Any] = field(default_factory=dict)
     oracle: PictureOracle | None = None
+    suites: Mapping[str, Suite] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -194,7 +239,8 @@ class ObserverFactory(Factory):
     """Creates observers.
 
     :param output: what it gives that an option asks for: `window` (`--show`), and by its setting `path` `overlay`
-        (`--overlay`), `recording` (`--record`) and `trace` (`--trace`).
+        (`--overlay`), `recording` (`--record`), `trace` (`--trace`) and
+        `rerun` (`--rerun`).
     :param wants_pixels: it needs the picture, so the loop copies each frame for it.
     """
 

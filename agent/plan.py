@@ -28,6 +28,7 @@ class Options:
     overlay: Path | None = None
     record: Path | None = None
     trace: Path | None = None
+    rerun: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ def _observers(loaded: LoadedProfile, options: Options) -> tuple[Choice, ...]:
         ("overlay", "--overlay", options.overlay),
         ("recording", "--record", options.record),
         ("trace", "--trace", options.trace),
+        ("rerun", "--rerun", options.rerun),
     )
     for output, option, path in outputs:
         if path is not None:

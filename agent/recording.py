@@ -104,7 +104,7 @@ def difference(one: Path, other: Path) -> tuple[int, str] | None:
 
     :raises UserError: one is no recording.
     """
-    first, second = _lines(one), _lines(other)
+    first, second = lines(one), lines(other)
     for a, b in zip(first, second, strict=False):
         for key, what in COMPARED:
             mine, theirs = getattr(a, key), getattr(b, key)
@@ -120,18 +120,22 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _lines(folder: Path) -> list[RecordedFrame]:
+def lines(folder: Path) -> list[RecordedFrame]:
+    """Return what was seen and decided in each frame.
+
+    :raises UserError: the recording is damaged.
+    """
     path = folder / EVENTS
     rows = [
         parse_json(line, f"{path}:{number}", RECORDING)
         for number, line in enumerate(read_text(path, RECORDING).split("\n"), 1)
         if line.strip()
     ]
-    lines: list[RecordedFrame] = validated(list[RecordedFrame], rows, path, RECORDING)
-    for number, line in enumerate(lines, 1):
+    found: list[RecordedFrame] = validated(list[RecordedFrame], rows, path, RECORDING)
+    for number, line in enumerate(found, 1):
         if not len(line.boxes) == len(line.confidence) == len(line.classes):
             raise UserError(f"{path}:{number}: {RECORDING} is damaged: boxes, confidence and classes differ in number")
-    return lines
+    return found
 
 
 def frames(folder: Path) -> Iterator[Frame]:
@@ -143,14 +147,14 @@ def frames(folder: Path) -> Iterator[Frame]:
     info: RecordingInfo = validated(RecordingInfo, read_json(path, RECORDING), path, RECORDING)
     if info.version not in range(1, VERSION + 1):
         raise UserError(f"{folder}: a recording of version {info.version}, and this reads 1 to {VERSION}")
-    lines = _lines(folder)
+    told = lines(folder)
     video = next((file for file in sorted(folder.iterdir()) if file.stem == "frames"), None)
     if video is None:
         raise UserError(f"{folder}: {RECORDING} is damaged: it has no frames.* with its pictures")
-    complete = len(lines) == info.frames
+    complete = len(told) == info.frames
     reader = cv2.VideoCapture(str(video))
     try:
-        for line in lines:
+        for line in told:
             read, pixels = reader.read()
             if not read:
                 complete = False

@@ -167,12 +167,14 @@ class Measure:
     :param description: what it counts.
     :param in_run: whether the table of a run shows it.
     :param in_arena: whether the arena's tables show it, as a mean over episodes.
+    :param lower_is_better: as of a time or an error; otherwise the more the better.
     """
 
     name: str
     description: str
     in_run: bool = True
     in_arena: bool = True
+    lower_is_better: bool = False
 
 
 @dataclass(slots=True)

@@ -30,7 +30,7 @@ from agent.session import play
 from agent.types import Action, Frame, Target
 from benchmarks.screen import Screen
 from cli.console import out
-from cli.report import show_report
+from cli.run_report import show_report
 from core.display import own_display
 
 MAX_AGE_MS = 100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +14,10 @@ from core.errors import UserError
 
 if TYPE_CHECKING:
     from agent.profile import LoadedProfile
+    from evaluation.tournament import ArenaConfig
 
+SIMULATION = "aim"
+"""The suite that plays no game."""
 SUITE_SEEDS = 4
 """Runs of each case of a suite in which there is chance."""
 
@@ -23,10 +26,15 @@ SUITE_SEEDS = 4
 class Arguments:
     """What the command line gave."""
 
+    profiles: list[str] | None
     profile: str
     suite: str | None
+    compare: bool
+    sweep: str | None
+    unpaired: bool
     episodes: int
     baselines: str | None
+    controllers: str | None
     scenarios: str | None
     seed: int
     latency: str
@@ -40,6 +48,9 @@ class Arguments:
     picture: Path | None
     markdown_file: Path | None
     json_file: Path | None
+    csv_file: Path | None
+    board: Path | None
+    name: str | None
     overrides: list[str] | None
     plugin: list[Path] | None
     live: bool
@@ -47,15 +58,31 @@ class Arguments:
 
 
 def arena(
+    profiles: Annotated[list[str] | None, typer.Argument(metavar="[A.yaml B.yaml ...]", show_default=False)] = None,
     profile: Annotated[
         str, typer.Option("--profile", "-p", help="A profile whose capture knows the truth; any with --suite.")
     ] = "doom.yaml",
     suite: Annotated[
         str | None,
-        typer.Option(help="`aim`: the profile's controller against simulated targets, beside the other ones; no game."),
+        typer.Option(
+            help="`levdoom`: the levels of LevDoom. `tasks`: flicks, moving targets, several at once, in a room that "
+            "is drawn. `aim`: the profile's controller against simulated targets, beside the other ones; no game."
+        ),
     ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Compare the profiles A.yaml B.yaml ... on the same seeds.")
+    ] = False,
+    sweep: Annotated[
+        str | None, typer.Option(metavar="KEY=A,B,...", help="Compare values of a setting, as aim.smoothing=0,0.3,0.7.")
+    ] = None,
+    unpaired: Annotated[
+        bool, typer.Option("--unpaired", help="With --compare: each profile gets seeds of its own.")
+    ] = False,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes of each player and scenario.")] = 20,
     baselines: Annotated[str | None, typer.Option(help="oracle, random, or both with a comma.")] = None,
+    controllers: Annotated[
+        str | None, typer.Option(help="Controllers in place of the profile's, with commas: a row each.")
+    ] = None,
     scenarios: Annotated[
         str | None, typer.Option("--scenario", help="Other scenarios than the profile's, with commas between them.")
     ] = None,
@@ -79,6 +106,11 @@ def arena(
     ] = None,
     markdown_file: Annotated[Path | None, typer.Option("--markdown", help="Write the table as Markdown.")] = None,
     json_file: Json = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the episodes as CSV, a line each.")] = None,
+    board: Annotated[
+        Path | None, typer.Option("--leaderboard", help="Add the agent's episodes to this leaderboard.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="With --leaderboard: what the entry is called.")] = None,
     overrides: Overrides = None,
     plugin: Plugins = None,
     live: Annotated[bool, typer.Option("--live", help="A game in its window: really move the mouse.")] = False,
@@ -89,66 +121,128 @@ def arena(
 
 
 def _run(given: Arguments) -> None:
-    from cli.output import print_provenance, save, save_json
-    from cli.tables import print_table
-    from cli.windows import unwinding
     from core.files import check_writable
-    from core.provenance import provenance
-    from evaluation import arena as playing
     from evaluation import figures
-    from evaluation.tournament import ArenaConfig
-    from evaluation.tournament import arena as run
 
-    for path in (given.picture, given.markdown_file, given.json_file):
+    for path in (given.picture, given.markdown_file, given.json_file, given.csv_file, given.board):
         check_writable(path)
     if given.picture is not None:
         figures.check()
-    loaded = load(given.profile, given.plugin, given.overrides)
-    if given.suite is not None:
-        _check_suite(given)
-        _suite(given, loaded)
+    _check_options(given)
+    if given.compare or given.sweep is not None:
+        from cli.arena_contest import run_contest
+
+        run_contest(given)
         return
-    latencies = _latencies(given.latency)
-    config = ArenaConfig(
-        loaded.path,
+    if given.suite == SIMULATION:
+        _check_simulation(given)
+        _simulate(given, load(given.profile, given.plugin, given.overrides))
+    else:
+        # A suite may bring a capture of its own, which then is what --set changes.
+        _play(given, load(given.profile, given.plugin, None if given.suite else given.overrides))
+
+
+def _check_options(given: Arguments) -> None:
+    """Refuse options that do not go together."""
+    contest = given.compare or given.sweep is not None
+    if given.profiles and not given.compare:
+        raise UserError(
+            f"{given.profiles[0]}: give a profile as --profile {given.profiles[0]}, or several to --compare"
+        )
+    if given.compare and given.sweep is not None:
+        raise UserError("--compare and --sweep each say what is compared; give one of them")
+    if given.unpaired and not given.compare:
+        raise UserError("--unpaired says how profiles are compared; give --compare A.yaml B.yaml with it")
+    if contest and given.suite is not None:
+        raise UserError("--suite has scenarios and players of its own, so it takes no --compare and no --sweep")
+    if contest and (given.baselines or given.controllers or given.board):
+        raise UserError(
+            "--compare and --sweep play the agent alone: they take no --baselines, --controllers or --leaderboard"
+        )
+    if (given.name is None) != (given.board is None):
+        raise UserError("--leaderboard FILE and --name NAME belong together")
+
+
+def config_of(given: Arguments, profile: Path) -> ArenaConfig:
+    """Return what the options say is played."""
+    from evaluation.tournament import ArenaConfig
+
+    return ArenaConfig(
+        profile,
         tuple(given.plugin or ()),
         tuple(given.overrides or ()),
         given.episodes,
         tuple(listed(given.baselines)),
+        tuple(listed(given.controllers)),
         tuple(listed(given.scenarios)),
-        given.seed,
-        latencies,
-        given.jitter,
-        given.drop,
-        given.noise,
-        given.engine,
-        tuple(listed(given.precision)),
-        given.processes,
-        given.cluster,
-        given.live,
-        given.xvfb,
+        seed=given.seed,
+        latencies_ms=_latencies(given.latency),
+        jitter_ms=given.jitter,
+        drop=given.drop,
+        noise_px=given.noise,
+        engine=given.engine,
+        precisions=tuple(listed(given.precision)),
+        processes=given.processes,
+        cluster=given.cluster,
+        live=given.live,
+        xvfb=given.xvfb,
     )
+
+
+def _play(given: Arguments, loaded: LoadedProfile) -> None:
+    from cli.output import print_provenance, save, save_json
+    from cli.tables import print_table
+    from cli.windows import unwinding
+    from core.provenance import provenance
+    from evaluation import arena as playing
+    from evaluation import figures, suites
+    from evaluation.tournament import arena as run
+
+    config = config_of(given, loaded.path)
+    found = None if given.suite is None else suites.find(loaded, given.suite, (SIMULATION,))
+    if found is not None:
+        config = suites.configured(config, found, loaded)
     with unwinding(), progress() as tell:
         result = run(config, tell)
-    heads, lines = playing.heads_and_lines(result.rows, result.shown, len(latencies) > 1 or any(latencies))
-    print_table(heads, lines, optional=("recall", "precision", "overshoot deg", "episodes"))
     block = provenance(**result.provenance())
+    extra: dict[str, Any] = {}
+    if found is None:
+        heads, lines = playing.heads_and_lines(result.rows, result.shown, any(config.latencies_ms))
+        print_table(heads, lines, optional=("recall", "precision", "overshoot deg", "episodes"))
+    else:
+        heads, lines = suites.heads_and_lines(result, found.suite)
+        print_table(heads, lines)
+        means = suites.means(result.trials, result.scores, found.suite)
+        if len(set(found.suite.scenarios.values())) == 1:
+            print_table(*suites.mean_lines(means), optional=("measure", "latency ms", "scenarios"))
+        extra = suites.to_dict(found, means)
     print_provenance(block)
-    save_json(given.json_file, result.to_dict(), block)
+    save_json(given.json_file, {**result.to_dict(), **extra}, block)
+    save(given.csv_file, result.csv(), "csv")
     save(given.markdown_file, figures.markdown(heads, lines), "table")
+    if given.board is not None and given.name is not None:
+        from cli.output import announce
+        from evaluation import leaderboard
+
+        leaderboard.add(given.board, leaderboard.entries(given.name, result, found, block))
+        announce("leaderboard", given.board)
     if given.picture is not None:
+        if found is not None:
+            save(given.picture, suites.draw(result, found), "picture")
+            return
         first = result.rows[0]["scenario"]
         chosen = [row for row in result.rows if row["scenario"] == first]
         title = f"{first}, {given.episodes} episodes, 95 % intervals"
-        save(given.picture, playing.draw(chosen, latencies, result.shown[0], title), "picture")
+        save(given.picture, playing.draw(chosen, config.latencies_ms, result.shown[0], title), "picture")
 
 
-def _check_suite(given: Arguments) -> None:
-    """Refuse a suite that is not known, and options that it does not take."""
-    if given.suite != "aim":
-        raise UserError(f'--suite is "{given.suite}"; there is one: aim')
+def _check_simulation(given: Arguments) -> None:
+    """Refuse options that the simulation does not take."""
     others: dict[str, object] = {
         "--baselines": given.baselines,
+        "--controllers": given.controllers,
+        "--leaderboard": given.board,
+        "--csv": given.csv_file,
         "--scenario": given.scenarios,
         "--engine": given.engine,
         "--precision": given.precision,
@@ -162,7 +256,7 @@ def _check_suite(given: Arguments) -> None:
         raise UserError(f"--suite {given.suite} plays no game and has its own cases, so it takes no {useless}")
 
 
-def _suite(given: Arguments, loaded: LoadedProfile) -> None:
+def _simulate(given: Arguments, loaded: LoadedProfile) -> None:
     from cli.output import print_provenance, save, save_json
     from cli.tables import print_table
     from core.command import COMMAND

@@ -43,7 +43,7 @@ def demo_window(
     from agent.report import as_json
     from agent.session import prepare
     from cli.output import announce, save_json
-    from cli.report import show_report
+    from cli.run_report import show_report
     from cli.windows import game_of, opened
     from core.files import check_writable
     from evaluation.statistics import mean_interval

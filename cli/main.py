@@ -28,11 +28,13 @@ from cli import (
     fetch,
     game,
     latency,
+    leaderboard,
     migrate,
     new,
     plan,
     plugins,
     replay,
+    report,
     run,
     train,
 )
@@ -68,8 +70,8 @@ def _summary(doc: str | None) -> str:
 
 
 GROUPS: dict[str, tuple[Any, ...]] = {
-    "Run": (check.check, plugins.plugins, migrate.migrate, replay.replay, latency.latency),
-    "Play and score": (arena.arena, game.game, demo_window.demo_window, calibrate.calibrate),
+    "Run": (check.check, plugins.plugins, migrate.migrate, replay.replay, latency.latency, report.report),
+    "Play and score": (arena.arena, leaderboard.leaderboard, game.game, demo_window.demo_window, calibrate.calibrate),
     "Models": (
         detect.detect,
         fetch.fetch,

@@ -62,6 +62,10 @@ def run(
         Path | None,
         typer.Option(metavar="FILE", help="Write a Perfetto trace of the threads and stages (extra trace)."),
     ] = None,
+    rerun: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.rrd", help="Write frames, boxes, aim error and times for Rerun's viewer."),
+    ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Run a profile. See HELP."""
@@ -81,10 +85,10 @@ def run(
     from agent.report import as_json
     from agent.session import play
     from cli.output import announce, save
-    from cli.report import as_text, show_report
+    from cli.run_report import as_text, show_report
     from core.files import check_writable
 
-    for path in (report_file, overlay, trace):
+    for path in (report_file, overlay, trace, rerun):
         check_writable(path)
     loaded = load(profile, plugin, overrides)
     if report_file is not None and report_file.resolve() == loaded.path.resolve():
@@ -94,13 +98,13 @@ def run(
             if guard.factory.live_only:
                 settings = ", ".join(f"{key}: {value}" for key, value in guard.settings.model_dump().items())
                 err.print(f"live: {guard.name}: {settings}", markup=False, soft_wrap=True)
-    options = Options(live, footage, episodes, seed, duration, show, overlay, record, trace)
+    options = Options(live, footage, episodes, seed, duration, show, overlay, record, trace, rerun)
     result = play(loaded, options, _watch)
     report = as_json(result)
     if report_file is not None:  # before the tables: whoever reads those may go away
         save(report_file, as_text(report), "report")
     show_report(report, out)
-    for what, output in (("overlay", overlay), ("recording", record), ("trace", trace)):
+    for what, output in (("overlay", overlay), ("recording", record), ("trace", trace), ("rerun", rerun)):
         if output is not None and output.exists():
             announce(what, output)
     leave(result)

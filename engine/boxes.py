@@ -54,10 +54,20 @@ class Decoder:
         boxes, scores, classes = (
             decoded[0] if len(decoded) == 1 else (np.concatenate(column) for column in zip(*decoded, strict=True))
         )
-        keep = _nms(boxes, scores, classes, self._nms)
-        boxes = boxes[keep]
-        boxes[:, 2:] += boxes[:, :2]
-        return boxes, scores[keep], classes[keep].astype(np.int32)
+        return survivors(boxes, scores, classes, self._nms)
+
+
+def survivors(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], classes: NDArray[np.integer], iou: float
+) -> Rows:
+    """Return the rows of candidates that survive non-maximum suppression, best first.
+
+    :param boxes: (n, 4) left, top, width and height.
+    """
+    keep = _nms(boxes, scores, classes, iou)
+    boxes = boxes[keep]
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes, scores[keep], classes[keep].astype(np.int32)
 
 
 def nms(rows: Rows, iou: float) -> Rows:

@@ -67,13 +67,17 @@ class Buffer:
         kind = self._cudart.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._copy(self.device, self._host, kind, stream)
 
-    def download(self, stream: Any) -> None:
-        """Copy to the host, in the stream's order."""
-        kind = self._cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        self._copy(self._host, self.device, kind, stream)
+    def download(self, stream: Any, first: int | None = None) -> None:
+        """Copy to the host, in the stream's order.
 
-    def _copy(self, target: int, source: int, kind: Any, stream: Any) -> None:
-        checked(self._cudart, self._cudart.cudaMemcpyAsync(target, source, self.bytes, kind, stream))
+        :param first: so many bytes of it; all by default.
+        """
+        kind = self._cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        self._copy(self._host, self.device, kind, stream, first)
+
+    def _copy(self, target: int, source: int, kind: Any, stream: Any, first: int | None = None) -> None:
+        size = self.bytes if first is None else first
+        checked(self._cudart, self._cudart.cudaMemcpyAsync(target, source, size, kind, stream))
 
     def close(self) -> None:
         """Give the memory back; `array` must not be used after it."""

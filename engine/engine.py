@@ -49,6 +49,9 @@ class GraphStages:
 
     preprocess: Preprocess | None = None
     postprocess: bool = False
+    device: bool = False
+    """Neither, where the engine can leave its ends in the card's memory: then it has `device`, and kernels of our own
+    prepare and decode (`engine.cuda_stages`). An engine that cannot takes no notice."""
 
 
 @dataclass(frozen=True)

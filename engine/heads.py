@@ -32,10 +32,8 @@ class Heads:
         self._new_coords = new_coords
         self._threshold = threshold
         # What the raw objectness, and the raw probability, must exceed for the score to reach the threshold at all.
-        self._floor = threshold if new_coords else _logit(threshold)
-        shapes = [network.layers[head.index].shape for head in self._heads]
-        size = (network.width, network.height)
-        tables = [_cells(head, shape, size) for head, shape in zip(self._heads, shapes, strict=True)]
+        self._floor = floor_of(threshold, new_coords)
+        tables = [_cells(head, network) for head in self._heads]
         self._anchor, self._place, self._units = (np.concatenate(column) for column in zip(*tables, strict=True))
         self._ends = np.cumsum([len(table[0]) for table in tables])
         self._above = np.zeros(len(self._anchor), np.bool_)
@@ -110,15 +108,23 @@ def nonzero(table: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp
     return np.divmod(np.flatnonzero(table), table.shape[1])
 
 
-def _cells(
-    head: Head, shape: tuple[int, int, int], size: tuple[int, int]
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Return anchor and place of each of a head's cells, anchor by anchor and row by row, and its units.
+def units_of(head: Head, network: Network) -> NDArray[np.float32]:
+    """Return the units of each of a head's cells, anchor by anchor and row by row: float32 (n, 6).
 
-    Units are float32 (n, 6): pixels a unit of x, y, width and height, and what is then added to x and y.
+    They are pixels a unit of x, y, width and height, and what is then added to x and y.
     """
-    height, width, _ = shape
-    stride = np.array((size[0] / width, size[1] / height), np.float32)
+    return _cells(head, network)[2]
+
+
+def floor_of(threshold: float, new_coords: bool) -> float:
+    """Return what raw objectness, and a raw probability, must exceed for the score to reach the threshold at all."""
+    return threshold if new_coords else _logit(threshold)
+
+
+def _cells(head: Head, network: Network) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Return anchor and place of each of a head's cells, anchor by anchor and row by row, and its units."""
+    height, width, _ = network.layers[head.index].shape
+    stride = np.array((network.width / width, network.height / height), np.float32)
     anchor, y, x = np.mgrid[: len(head.anchors), :height, :width].reshape(3, -1)
     corner = (np.stack((x, y), axis=1) - 0.5 * (head.scale_x_y - 1)) * stride
     scale = np.broadcast_to(stride * head.scale_x_y, corner.shape)

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import UserError
 from core.geometry import Fit, Resize
 from core.precision import Precision
 from engine.boxes import Decoder, Rows
 from engine.darknet import Network
-from engine.engine import GraphStages, Model, load_engine
+from engine.engine import Engine, GraphStages, Model, load_engine
 from engine.preprocess import Preprocessor
 from engine.runtime import find_runtime
 
 if TYPE_CHECKING:
+    from engine.cuda_stages import CudaStages
     from engine.onnx_network import LayoutDecoder, OnnxNetwork
 
-Where = Literal["auto", "graph", "host"]
-"""Where pixels are prepared and heads decoded: in the engine's graph, or by OpenCV and numpy; `auto` is what the
-runtime says measured faster."""
+log = logging.getLogger("reticle")
+
+Where = Literal["auto", "graph", "host", "card"]
+"""Where pixels are prepared and heads decoded: in the engine's graph, by OpenCV and numpy, or by kernels of our own on
+an NVIDIA card; `auto` is what measured faster, the last where the engine can."""
 
 
 class Pipeline:
@@ -42,17 +48,28 @@ class Pipeline:
         resize: Resize | Literal["auto"] = "auto",
         where: Where = "auto",
     ) -> None:
-        self.engine = load_engine(engine, model, precision, graph_stages(engine, model, where))
-        self._preprocessor = Preprocessor(self.engine.input, self.engine.layout, fit_of(model.network, resize))
-        self._decoder = decoder(model.network, confidence, nms)
-        self.prepare = self._preprocessor.run
+        stages = graph_stages(engine, model, where)
+        fit = fit_of(model.network, resize)
+        self.engine = load_engine(engine, model, precision, stages)
+        self.prepare: Callable[[NDArray[np.uint8]], None]
         """Write one frame, uint8 (height, width, 3) BGR or (height, width, 4) BGRA, into the engine's input."""
-        self.infer = self.engine.infer
+        self.infer: Callable[[], list[NDArray[np.float32]]]
         """Run the network; see `Engine.infer`."""
+        self.boxes: Callable[[list[NDArray[np.float32]]], Rows]
+        """Return what the outputs of `infer` say of the frame last prepared: boxes xyxy in its pixels, best first."""
+        on_card = _on_card(self.engine, model.network, fit, confidence, nms, where)
+        if on_card is not None:
+            self.prepare, self.infer, self.boxes = on_card.prepare, on_card.infer, on_card.boxes
+            self.prepare(np.zeros((model.network.height, model.network.width, 3), np.uint8))
+        else:
+            if getattr(self.engine, "device", None) is not None:  # its ends are where nothing can reach them
+                self.engine = load_engine(engine, model, precision, replace(stages, device=False))
+            self._preprocessor = Preprocessor(self.engine.input, self.engine.layout, fit)
+            self._decoder = decoder(model.network, confidence, nms)
+            self.prepare, self.infer, self.boxes = self._preprocessor.run, self.engine.infer, self._boxes
         self.infer()  # the first run of most runtimes is slow
 
-    def boxes(self, outputs: list[NDArray[np.float32]]) -> Rows:
-        """Return what the outputs of `infer` say of the frame last prepared: boxes xyxy in its pixels, best first."""
+    def _boxes(self, outputs: list[NDArray[np.float32]]) -> Rows:
         boxes, scores, classes = self._decoder.decode(outputs)
         if len(boxes):
             boxes = self._preprocessor.to_frame(boxes)
@@ -62,6 +79,29 @@ class Pipeline:
         """Return the boxes in a frame."""
         self.prepare(pixels)
         return self.boxes(self.infer())
+
+
+def _on_card(
+    engine: Engine, network: Network | OnnxNetwork, fit: Fit, confidence: float, nms: float, where: Where
+) -> CudaStages | None:
+    """Return what prepares and decodes on the card; None where the engine, or the machine, cannot.
+
+    :raises UserError: it was asked for and cannot be.
+    """
+    ready = getattr(engine, "device", None)
+    if ready is None or not isinstance(network, Network):
+        if where == "card":
+            raise UserError("prepare is `card`, and this engine does not leave its ends there; set it to auto")
+        return None
+    from engine.cuda_stages import CudaStages
+
+    try:
+        return CudaStages(ready, network, fit, confidence, nms)
+    except UserError as error:
+        if where == "card":
+            raise
+        log.warning("%s; pixels are prepared and boxes decoded on the host", error)
+        return None
 
 
 def fit_of(network: Network | OnnxNetwork, resize: Resize | Literal["auto"]) -> Fit:
@@ -81,9 +121,11 @@ def graph_stages(engine: str, model: Model, where: Where) -> GraphStages:
         return GraphStages()
     from engine.onnx_preprocess import Preprocess
 
-    preprocess, postprocess = (runtime.preprocess, runtime.postprocess) if where == "auto" else (where, where)
+    given = where in ("graph", "host")
+    preprocess, postprocess = (where, where) if given else (runtime.preprocess, runtime.postprocess)
     return GraphStages(
         Preprocess(network.height, network.width) if preprocess == "graph" else None,
         # One decoding serves all heads, so they must be of one kind.
         postprocess == "graph" and isinstance(network, Network) and len({h.new_coords for h in network.heads}) == 1,
+        device=not given and isinstance(network, Network),
     )

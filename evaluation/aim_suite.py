@@ -20,9 +20,10 @@ from agent.calibration import Calibration
 from agent.context import Context, outside_a_run
 from agent.factories import ControllerFactory
 from agent.history import CommandHistory, View
-from agent.profile import Choice, choose
+from agent.profile import Choice
 from agent.types import LEFT, Frame, Target
 from evaluation import figures
+from evaluation.controllers import REFERENCES, chosen
 
 FPS = 60
 SECONDS = 8.0
@@ -39,12 +40,6 @@ STEADY_S = 1.0
 LATENCIES_MS = (0, 50, 100, 200, 300)
 NOISES_PX = (0, 2, 5, 10)
 DROPS = (0.0, 0.2, 0.5)
-REFERENCES: dict[str, dict[str, float]] = {
-    "proportional": {"gain": 0.3},
-    "pid": {"gain": 0.25, "integral_per_s": 0.3, "derivative_s": 0.004},
-    "predictive": {"gain": 0.6},
-}
-"""The controllers that a profile's own is compared with, and the settings that they have where they are not it."""
 
 
 @dataclass(frozen=True)
@@ -102,23 +97,13 @@ MOTIONS: dict[str, Callable[[float], tuple[float, float]]] = {
 
 
 def contestants(own: Choice, factories: Mapping[str, ControllerFactory]) -> dict[str, Choice]:
-    """Return the controllers that take part: the profile's own with its settings, and the references.
+    """Return the controllers that take part, made plain for the simulation, where nothing flies and there is one axis.
 
-    The references take over what they have in common with it, but their own figures.
+    They are the profile's own with its settings, and the references.
     """
-    shared = own.settings.model_dump(exclude_unset=True)
-    found = {own.name: _plain(own.factory, shared)}
-    for name, figures_of_it in REFERENCES.items():
-        if name != own.name and name in factories:
-            found[name] = _plain(factories[name], {**shared, **figures_of_it})
-    return found
-
-
-def _plain(factory: ControllerFactory, given: dict[str, Any]) -> Choice:
-    """Return a controller for the simulation, where nothing flies and there is one axis."""
-    given = {**given, "fire": "tap", "vertical": False, "search_deg": 0.0, "lead_ms": {}}
-    known = factory.settings.model_fields
-    return choose(factory, "the aim suite", **{key: value for key, value in given.items() if key in known})
+    plain = {"fire": "tap", "vertical": False, "search_deg": 0.0, "lead_ms": {}}
+    names = [own.name, *(name for name in REFERENCES if name != own.name and name in factories)]
+    return {name: chosen(name, own, factories, plain) for name in names}
 
 
 def cases(seeds: int, controllers: Collection[str]) -> Iterator[Case]:

@@ -20,41 +20,57 @@ from agent.loop import ActiveRoles
 from agent.plan import Options
 from agent.profile import LoadedProfile, choose, load_profile
 from agent.session import play
-from agent.types import LEFT, Action, Frame, Target
+from agent.types import LEFT, Action, Frame, Measure, Target
 from core.errors import UserError
 from core.workers import workers
 from evaluation import figures
+from evaluation.controllers import chosen
 from evaluation.scoring import NO_DISTURBANCE, Disturbance, Observed, ScoredDetector
 from evaluation.statistics import described, mean_interval
 
 OWN = ("aim_error_px", "overshoot_deg", "recall", "precision")
 """What the tables show of what the arena itself measures."""
+LOWER = frozenset({"aim_error_px", "aim_error_p95_px", "overshoot_deg"})
+"""Those of them of which less is better."""
 
 
-DetectorSettings = tuple[tuple[str, Any], ...]
-Player = tuple[str, DetectorSettings, str]
-"""Who plays, the settings of its detector, and what tables call it."""
+@dataclass(frozen=True)
+class Player:
+    """Who plays.
+
+    :param who: `agent` (the profile's detector), `oracle` (the ground truth) or `random`.
+    :param settings: of the detector, over the profile's.
+    :param controller: its name, in place of the profile's.
+    """
+
+    who: str
+    settings: tuple[tuple[str, Any], ...] = ()
+    controller: str | None = None
+    name: str = ""
+    """What tables call the player; `who` by default."""
 
 
 @dataclass(frozen=True)
 class Trial:
     """One episode to be played.
 
-    :param who: `agent` (the profile's detector), `oracle` (the ground truth) or `random`.
-    :param settings: of the detector, over the profile's.
     :param overrides: of the profile, as `--set` takes them.
+    :param variant: what tables call them, where scenarios are played in several ways.
     """
 
     profile: Path
     plugins: tuple[Path, ...]
-    who: str
+    player: Player
     scenario: str | None
     seed: int
     disturbance: Disturbance = NO_DISTURBANCE
-    settings: tuple[tuple[str, Any], ...] = ()
-    name: str = ""
-    """What tables call the player; `who` by default."""
     overrides: tuple[str, ...] = ()
+    variant: str = ""
+
+    @property
+    def who(self) -> str:
+        """Who plays."""
+        return self.player.who
 
 
 @dataclass(frozen=True)
@@ -72,6 +88,8 @@ class Score:
     measures: dict[str, float | None]
     shown: tuple[str, ...]
     detector: dict[str, Any] = field(default_factory=dict)
+    lower: frozenset[str] = LOWER
+    """The measures of which less is better."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the episode as docs/reports.md describes it."""
@@ -127,15 +145,26 @@ def run_trial(trial: Trial) -> Score:
         {**measures, **observed.measures()},
         (*shown, *OWN),
         result.detector,
+        lower_is_better(result.measures),
     )
+
+
+def lower_is_better(measures: Sequence[Measure]) -> frozenset[str]:
+    """Return of which measures less is better, the arena's own included."""
+    return LOWER | {measure.name for measure in measures if measure.lower_is_better}
 
 
 def _loaded(trial: Trial) -> LoadedProfile:
     loaded = load_profile(trial.profile, list(trial.plugins), trial.overrides)
+    player = trial.player
     if trial.scenario is not None:
         loaded = loaded.with_roles(capture=loaded.with_settings("capture", scenario=trial.scenario))
-    if trial.who == "agent":
-        detector = loaded.with_settings("detector", **dict(trial.settings))
+    if player.controller is not None:
+        offers = loaded.catalogue.offers["controller"]
+        factories = {name: offer.factory for name, offer in offers.items()}
+        loaded = loaded.with_roles(controller=chosen(player.controller, loaded.roles.controller, factories))
+    if player.who == "agent":
+        detector = loaded.with_settings("detector", **dict(player.settings))
     else:
         detector = choose(loaded.catalogue.find("detector", "oracle"), "arena")
     return loaded.with_roles(detector=detector)
@@ -159,14 +188,15 @@ def play_trials(trials: Sequence[Trial], processes: int | None, done: Callable[[
 
 def rows(trials: Sequence[Trial], scores: Sequence[Score]) -> list[dict[str, Any]]:
     """Return a row a delay, player and scenario: means with 95 % intervals by the bootstrap over episodes."""
-    groups: dict[tuple[float, str, str], list[Score]] = {}
+    groups: dict[tuple[float, str, str, str], list[Score]] = {}
     for trial, score in zip(trials, scores, strict=True):
-        key = (trial.disturbance.latency_ms, trial.name or score.who, score.scenario)
+        key = (trial.disturbance.latency_ms, trial.player.name or score.who, score.scenario, trial.variant)
         groups.setdefault(key, []).append(score)
     return [
         {"who": who, "scenario": scenario, "episodes": len(group), "latency_ms": delay}
+        | ({"variant": variant} if variant else {})
         | {name: mean_interval([score.measures[name] for score in group]) for name in group[0].measures}
-        for (delay, who, scenario), group in sorted(groups.items(), key=lambda item: item[0][0])
+        for (delay, who, scenario, variant), group in sorted(groups.items(), key=lambda item: item[0][0])
     ]
 
 

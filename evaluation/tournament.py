@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from agent.profile import LoadedProfile, load_profile
 from agent.session import prepare
 from core.errors import UserError
 from core.progress import Progress, counter, silent
+from core.text import to_csv
 from evaluation import cluster as clusters
-from evaluation.arena import DetectorSettings, Player, Score, Trial, play_trials, rows
+from evaluation.arena import Player, Score, Trial, play_trials, rows
 from evaluation.scoring import Disturbance
 from evaluation.window_arena import play_in_windows
 
@@ -30,7 +31,9 @@ class ArenaConfig:
     :param overrides: of the profile's settings, as `--set` takes them.
     :param episodes: of each player, scenario and latency.
     :param baselines: some of BASELINES.
+    :param controllers: with which all but `random` play, a player each; the profile's own by default.
     :param scenarios: in place of the profile's.
+    :param variants: by name, further overrides with each of which all is played.
     :param seed: of the first episode; the next have the next.
     :param latencies_ms: injected, one curve point each.
     :param jitter_ms: latency by chance, up to this more; `drop` and `noise_px` as in `Disturbance`.
@@ -46,7 +49,9 @@ class ArenaConfig:
     overrides: tuple[str, ...] = ()
     episodes: int = 20
     baselines: tuple[str, ...] = ()
+    controllers: tuple[str, ...] = ()
     scenarios: tuple[str, ...] = ()
+    variants: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"": ()})
     seed: int = 7
     latencies_ms: tuple[float, ...] = (0.0,)
     jitter_ms: float = 0.0
@@ -77,6 +82,7 @@ class ArenaResult:
     """
 
     rows: list[dict[str, Any]]
+    trials: list[Trial]
     scores: list[Score]
     shown: tuple[str, ...]
     profile: Path
@@ -84,8 +90,24 @@ class ArenaResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return rows and episodes as docs/reports.md describes them."""
-        table = {"rows": self.rows, "episodes": [score.to_dict() for score in self.scores]}
+        table = {"rows": self.rows, "episodes": self.episodes()}
         return {**table, "runs": self.runs} if self.runs else table
+
+    def episodes(self) -> list[dict[str, Any]]:
+        """Return every episode: what was played, and what came of it."""
+        return [
+            {
+                **score.to_dict(),
+                "who": trial.player.name or score.who,
+                "variant": trial.variant,
+                "latency_ms": trial.disturbance.latency_ms,
+            }
+            for trial, score in zip(self.trials, self.scores, strict=True)
+        ]
+
+    def csv(self) -> str:
+        """Return the episodes as CSV, a line each."""
+        return to_csv(self.episodes())
 
     def provenance(self) -> dict[str, Any]:
         """Return what `core.provenance.provenance` is to be told."""
@@ -110,7 +132,7 @@ def arena(config: ArenaConfig, progress: Progress = silent) -> ArenaResult:
         scores = play_trials(trials, config.processes, count)
     else:
         scores = clusters.play_on(config.cluster, trials, count)
-    return ArenaResult(rows(trials, scores), scores, scores[0].shown, loaded.path)
+    return ArenaResult(rows(trials, scores), trials, scores, scores[0].shown, loaded.path)
 
 
 def _in_windows(
@@ -125,6 +147,7 @@ def _in_windows(
         raise UserError(f"{config.profile}: a game in its window is played by the real mouse, so it needs --live")
     given: dict[str, object] = {
         "--scenario": config.scenarios,
+        "--controllers": config.controllers,
         "--latency-ms": any(config.latencies_ms),
         "--jitter-ms": config.jitter_ms,
         "--drop": config.drop,
@@ -140,23 +163,32 @@ def _in_windows(
     trials, scores, runs = play_in_windows(
         loaded, config.plugins, players, config.seed, config.episodes, config.xvfb, count
     )
-    return ArenaResult(rows(trials, scores), scores, scores[0].shown, loaded.path, runs)
+    return ArenaResult(rows(trials, scores), trials, scores, scores[0].shown, loaded.path, runs)
 
 
 def _players(config: ArenaConfig) -> list[Player]:
-    base: DetectorSettings = () if config.engine is None else (("engine", config.engine),)
+    base: tuple[tuple[str, Any], ...] = () if config.engine is None else (("engine", config.engine),)
     precisions = config.precisions
-    agents: Sequence[Player] = [
-        ("agent", (*base, ("precision", name)), f"agent {name}" if len(precisions) > 1 else "") for name in precisions
-    ]
-    return [*(agents or [("agent", base, "")]), *((who, (), "") for who in config.baselines)]
+    agents = [
+        Player("agent", (*base, ("precision", name)), name=f"agent {name}" if len(precisions) > 1 else "")
+        for name in precisions
+    ] or [Player("agent", base)]
+    players = [*agents, *(Player(who) for who in config.baselines)]
+    if not config.controllers:
+        return players
+    return [
+        replace(player, controller=name, name=f"{player.name or player.who}, {name}")
+        for player in players
+        for name in config.controllers
+        if player.who != "random"
+    ] + [player for player in players if player.who == "random"]
 
 
 def _prepare(loaded: LoadedProfile, config: ArenaConfig, players: Sequence[Player]) -> None:
     """Let detectors do what may take long once, and not in every process that plays."""
-    detectors = [loaded.with_settings("detector", **dict(given)) for who, given, _ in players if who == "agent"]
+    detectors = [loaded.with_settings("detector", **dict(p.settings)) for p in players if p.who == "agent"]
     if config.cluster is not None:
-        clusters.check(config.cluster, [Trial(config.profile, config.plugins, "agent", None, config.seed)])
+        clusters.check(config.cluster, [Trial(config.profile, config.plugins, Player("agent"), None, config.seed)])
     for detector in detectors:
         prepare(detector, outside_a_run(config.profile.resolve().parent))
 
@@ -166,16 +198,16 @@ def _trials(config: ArenaConfig, players: Sequence[Player]) -> Sequence[Trial]:
         Trial(
             config.profile.resolve(),
             config.plugins,
-            who,
+            player,
             scenario,
             config.seed + i,
             Disturbance(delay, config.jitter_ms, config.drop, config.noise_px),
-            settings,
-            name,
-            config.overrides,
+            (*config.overrides, *more),
+            variant,
         )
+        for variant, more in config.variants.items()
         for scenario in config.scenarios or (None,)
-        for who, settings, name in players
+        for player in players
         for delay in config.latencies_ms
         for i in range(config.episodes)
     ]

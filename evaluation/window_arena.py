@@ -12,7 +12,7 @@ from typing import Any
 from agent.plan import Options
 from agent.profile import LoadedProfile
 from core.errors import UserError
-from evaluation.arena import Player, Score, Trial
+from evaluation.arena import Player, Score, Trial, lower_is_better
 from evaluation.window import opened, play_window, seen_by
 
 
@@ -33,10 +33,11 @@ def play_in_windows(
     trials: list[Trial] = []
     scores: list[Score] = []
     reports: dict[str, Any] = {}
-    for who, settings, name in players:
+    for player in players:
+        who = player.who
         played = seen_by(loaded, who)
         if who == "agent":
-            played = played.with_roles(detector=played.with_settings("detector", **dict(settings)))
+            played = played.with_roles(detector=played.with_settings("detector", **dict(player.settings)))
         with opened(played, plugins, xvfb, True, seed, episodes) as (window, ready):
             result = play_window(played, window, Options(live=True, seed=seed), who, ready)
         if result.error is not None:
@@ -45,12 +46,13 @@ def play_in_windows(
             raise UserError(
                 f"{loaded.path}: {len(result.episodes)} of {episodes} episodes were played ({result.ended})"
             )
-        reports[name or who] = result.to_dict()
+        reports[player.name or who] = result.to_dict()
         shown = tuple(measure.name for measure in result.measures if measure.in_arena)
         for episode in result.episodes:
-            trials.append(Trial(loaded.path, plugins, who, None, episode.seed, settings=settings, name=name))
+            trials.append(Trial(loaded.path, plugins, player, None, episode.seed))
             measures = {measure.name: episode.scores.get(measure.name) for measure in result.measures}
             detector = result.detector if who == "agent" else {}
-            scores.append(Score(who, episode.scenario, episode.seed, measures, shown, detector))
+            lower = lower_is_better(result.measures)
+            scores.append(Score(who, episode.scenario, episode.seed, measures, shown, detector, lower))
             done()
     return trials, scores, reports

@@ -21,8 +21,10 @@ from agent.factories import (
     ObserverFactory,
     PictureOracle,
     PluginSettings,
+    Published,
     Sample,
     SelectionFactory,
+    Suite,
 )
 from agent.history import CommandHistory, View
 from agent.hookspecs import hookimpl
@@ -63,12 +65,13 @@ if TYPE_CHECKING:
     from agent.middleware import Middleware
     from engine.engine import Engine, GraphStages, Model
     from engine.runtime import Runtime
-    from reticle.api import Detector, ImageDetections, arena, evaluate, play
+    from reticle.api import Detector, ImageDetections, arena, compare, evaluate, play
 
 _LAZY = {
     "Detector": "reticle.api",
     "ImageDetections": "reticle.api",
     "arena": "reticle.api",
+    "compare": "reticle.api",
     "evaluate": "reticle.api",
     "play": "reticle.api",
     "ActiveRoles": "agent.loop",
@@ -120,17 +123,20 @@ __all__ = [
     "Outcome",
     "PictureOracle",
     "PluginSettings",
+    "Published",
     "Runtime",
     "Sample",
     "Selection",
     "SelectionFactory",
     "Stateful",
+    "Suite",
     "Target",
     "UserError",
     "View",
     "__version__",
     "arena",
     "class_index",
+    "compare",
     "evaluate",
     "hookimpl",
     "play",

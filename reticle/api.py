@@ -23,6 +23,8 @@ from core.images import read_image
 from core.precision import Precision
 from core.progress import Progress, silent
 from engine.models import ModelFiles, find, read_names
+from evaluation import contest as contests
+from evaluation.contest import Contest
 from evaluation.detect import rows
 from evaluation.evaluate import EvaluateConfig, Evaluation
 from evaluation.evaluate import evaluate as evaluate_config
@@ -41,6 +43,7 @@ def play(
     overlay: str | Path | None = None,
     record: str | Path | None = None,
     trace: str | Path | None = None,
+    rerun: str | Path | None = None,
     overrides: Sequence[str] = (),
     plugins: Sequence[str | Path] = (),
     middleware: Sequence[Middleware] = (),
@@ -65,6 +68,7 @@ def play(
         overlay=_path(overlay),
         record=_path(record),
         trace=_path(trace),
+        rerun=_path(rerun),
     )
     return play_loaded(loaded, options, middleware=middleware)
 
@@ -177,6 +181,7 @@ def arena(
     episodes: int = 20,
     seed: int = 7,
     baselines: Sequence[str] = (),
+    controllers: Sequence[str] = (),
     scenarios: Sequence[str] = (),
     latencies_ms: Sequence[float] = (0.0,),
     drop: float = 0.0,
@@ -191,6 +196,7 @@ def arena(
     """Play a profile's game many times and score it, as `agent.py arena` does.
 
     :param baselines: `oracle` (the ground truth), `random` (chance).
+    :param controllers: with which agent and oracle play, a player each; the profile's own by default.
     :param latencies_ms: injected latencies; every one is played with all players.
     :return: rows with 95 % intervals, and the score of each episode.
     :raises UserError: the profile cannot be played in the arena.
@@ -202,9 +208,10 @@ def arena(
             tuple(overrides),
             episodes,
             tuple(baselines),
+            tuple(controllers),
             tuple(scenarios),
-            seed,
-            tuple(latencies_ms),
+            seed=seed,
+            latencies_ms=tuple(latencies_ms),
             drop=drop,
             noise_px=noise_px,
             engine=engine,
@@ -213,6 +220,37 @@ def arena(
         ),
         progress,
     )
+
+
+def compare(
+    profiles: Sequence[str | Path],
+    *,
+    episodes: int = 20,
+    seed: int = 7,
+    unpaired: bool = False,
+    scenarios: Sequence[str] = (),
+    processes: int | None = None,
+    overrides: Sequence[str] = (),
+    plugins: Sequence[str | Path] = (),
+    progress: Progress = silent,
+) -> Contest:
+    """Play two profiles or more on the same seeds and say what differs, as `agent.py arena --compare` does.
+
+    :param unpaired: give each profile seeds of its own.
+    :return: each profile's result, and of each but the first how every measure differs from the first's.
+    :raises UserError: a profile cannot be played in the arena.
+    """
+    paths = [find_profile(str(profile)) for profile in profiles]
+    config = ArenaConfig(
+        paths[0] if paths else Path(),
+        tuple(Path(path) for path in plugins),
+        tuple(overrides),
+        episodes,
+        scenarios=tuple(scenarios),
+        seed=seed,
+        processes=processes,
+    )
+    return contests.play(contests.profiles(config, paths, unpaired), unpaired, progress)
 
 
 def _path(given: str | Path | None) -> Path | None:

@@ -14,9 +14,11 @@ NEEDED = {
     "--extra tensorflow": "tensorflow",
     "--extra train": "tensorboardX",
     "--extra onnx": "onnxruntime",
-    "--extra plots": "matplotlib",
+    "--extra plots": "jinja2",
     "--extra trace": "perfetto",
     "--extra cluster": "ray",
+    "--extra levdoom": "levdoom",
+    "--extra rerun": "rerun",
     "--group tests": "trackers",
 } | ({} if sys.platform == "darwin" else {"--extra trt-rtx": "tensorrt_rtx_bindings"})
 """A module by which each extra and group is known to be installed."""

@@ -85,7 +85,7 @@ def test_the_host_names_no_plugin_no_game_and_no_inference_library_and_prints_no
     for name, _ in imports(path):
         assert name.split(".")[0] not in INFERENCE | GAMES, f"{name_of(path)} imports {name}"
     # A mode, what an observer can give, and a key of the report have names that plugins have too.
-    named = (plugins | GAMES | INFERENCE) - {"dry-run", "overlay", "trace", "decisions", "rate", "show"}
+    named = (plugins | GAMES | INFERENCE) - {"dry-run", "overlay", "trace", "rerun", "decisions", "rate", "show"}
     for node in literals(path):
         assert node.value not in named, f"{name_of(path)}:{node.lineno} names {node.value!r}"
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import importlib.util
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import UserError
+from core.errors import UserError, first_line
 from core.precision import Precision
 from engine.engine import GraphStages, Model
 from engine.models import int8_file
 from engine.runtime import Runtime
+
+if TYPE_CHECKING:
+    from engine.cuda_stages import DeviceNetwork
 
 PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
@@ -21,6 +27,11 @@ PROVIDERS = {
     "cpu": "CPUExecutionProvider",
 }
 """In the order in which they are taken when none is named."""
+
+PLUGINS = {"tensorrt-rtx": ("onnxruntime_ep_nv_tensorrt_rtx", "onnxruntime-ep-nv-tensorrt-rtx-cu13")}
+"""Providers that are packages of their own, which ONNX Runtime loads when asked: import name and distribution.
+
+TensorRT for RTX compiles the graph for the card itself, so that no engine file is needed."""
 
 CUDA = {
     "prefer_nhwc": "1",
@@ -39,19 +50,28 @@ class OnnxEngine:
     """Runs an ONNX model with batch 1.
 
     :param onnx: the serialized model.
-    :param device: one of `PROVIDERS`, or `onnx` for the first of them that is installed.
+    :param device: one of `PROVIDERS` or `PLUGINS`, or `onnx` for the first of them that is installed.
+    :param on_device: leave input and heads in the card's memory, for kernels there (`device`).
     :param exact: switch the runtime's optimisations off, so that Q/DQ pairs are computed as they are written.
     """
 
-    def __init__(self, onnx: bytes, device: str = "onnx", exact: bool = False, precision: Precision = "fp32") -> None:
+    def __init__(
+        self,
+        onnx: bytes,
+        device: str = "onnx",
+        exact: bool = False,
+        precision: Precision = "fp32",
+        on_device: bool = False,
+    ) -> None:
         import onnxruntime
 
         if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()
         available = onnxruntime.get_available_providers()
-        device = next(d for d, name in PROVIDERS.items() if name in available) if device == "onnx" else device
-        self.description = PROVIDERS[device]
-        if self.description not in available:
+        device = resolved(device)
+        plugin = _plugin(device) if device in PLUGINS else None
+        self.description = PROVIDERS[device] if plugin is None else plugin[0]
+        if plugin is None and self.description not in available:
             raise UserError(
                 f"this ONNX Runtime has no {self.description}, only {', '.join(available)}; install the package of "
                 "ONNX Runtime that has it, or choose another engine"
@@ -62,19 +82,61 @@ class OnnxEngine:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             stream, provider = _stream(precision) if device == "cuda" else (None, self.description)
-            self._session = onnxruntime.InferenceSession(onnx, options, providers=[provider])
+            if plugin is not None:
+                options.add_provider_for_devices(plugin[1], {})
+            providers = [provider] if plugin is None else None
+            self._session = onnxruntime.InferenceSession(onnx, options, providers=providers)
         except Exception as error:  # its exceptions have no common base
             reason = " ".join(str(error).split())[:300]
             raise UserError(f"ONNX Runtime cannot take the network on {self.description}: {reason}") from error
         if self._session.get_providers()[0] != self.description:
             raise UserError(f"ONNX Runtime could not start {self.description}; see its message, or choose another")
-        bind = _on_gpu if device == "cuda" else _on_host
-        self.input, self._infer = bind(self._session, stream)
+        self.device: DeviceNetwork | None = None
+        if device == "cuda" and on_device:
+            self.device = _device_network(self._session, stream)
+            self.input, self._infer = np.zeros((1, 3, 1, 1), np.float32), _nothing
+        else:
+            bind = _on_gpu if device == "cuda" else _on_host
+            self.input, self._infer = bind(self._session, stream)
         self.layout: Literal["NHWC", "NCHW"] = "NHWC" if self.input.dtype == np.uint8 else "NCHW"
 
     def infer(self) -> list[NDArray[np.float32]]:
         """Run; see `Engine.infer`."""
         return self._infer()
+
+
+def resolved(device: str) -> str:
+    """Return the device that is taken: the first of `PROVIDERS` that is installed, where none is named."""
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    return next(d for d, name in PROVIDERS.items() if name in available) if device == "onnx" else device
+
+
+@functools.cache
+def _plugin(device: str) -> tuple[str, list[Any]]:
+    """Load a provider's package into ONNX Runtime; return the provider's name and the first card that it takes.
+
+    :raises UserError: it is not installed, cannot be loaded, or takes no card that is here.
+    """
+    import onnxruntime
+
+    module, distribution = PLUGINS[device]
+    try:
+        package = importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"onnx:{device} needs the package {distribution}: `pip install {distribution}`") from error
+    name = package.get_ep_name()
+    try:
+        onnxruntime.register_execution_provider_library(name, package.get_library_path())
+        cards = [found for found in onnxruntime.get_ep_devices() if found.ep_name == name]
+    except Exception as error:  # its exceptions have no common base
+        raise UserError(
+            f"ONNX Runtime cannot load {name}, which needs an NVIDIA driver: {first_line(error)}"
+        ) from error
+    if not cards:
+        raise UserError(f"{name} takes no card of this machine: it is for GeForce RTX and RTX PRO; choose onnx:cuda")
+    return name, cards[:1]
 
 
 def provider_options(precision: Precision, stream: Any) -> dict[str, str]:
@@ -110,6 +172,39 @@ def _on_host(session: Any, stream: Any) -> tuple[NDArray[Any], Infer]:
         return views
 
     return pixels, infer
+
+
+def _device_network(session: Any, stream: Any) -> DeviceNetwork:
+    """Bind input and outputs to the card's memory, where other kernels write and read them."""
+    import onnxruntime
+
+    from engine.cuda import checked, runtime
+    from engine.cuda_stages import DeviceNetwork, DeviceTensor
+
+    cudart = runtime()
+    binding = session.io_binding()
+
+    def tensor(value: Any) -> DeviceTensor:
+        dtype = np.dtype(_dtype(value))
+        size = int(np.prod(value.shape)) * dtype.itemsize
+        return DeviceTensor(checked(cudart, cudart.cudaMalloc(size)), dtype == np.float16, tuple(value.shape))
+
+    (first,) = session.get_inputs()
+    incoming, outgoing = tensor(first), [tensor(output) for output in session.get_outputs()]
+    binding.bind_input(first.name, "cuda", 0, _dtype(first), first.shape, incoming.address)
+    for output, made in zip(session.get_outputs(), outgoing, strict=True):
+        binding.bind_output(output.name, "cuda", 0, _dtype(output), output.shape, made.address)
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+
+    def enqueue() -> None:
+        session.run_with_iobinding(binding, options)
+
+    return DeviceNetwork(cudart, stream, incoming, tuple(outgoing), enqueue)
+
+
+def _nothing() -> list[NDArray[np.float32]]:
+    return []
 
 
 def _on_gpu(session: Any, stream: Any) -> tuple[NDArray[Any], Infer]:
@@ -156,9 +251,12 @@ def _load(model: Model, precision: Precision, stages: GraphStages, device: str) 
     from engine.onnx_fp16 import fp16_outputs
 
     proto = int8_graph(model, saturates=False) if precision == "int8" else graph(model, precision)
+    on_device = stages.device and resolved(device) == "cuda"
+    if on_device:
+        stages = GraphStages()
     if device == "cuda" and precision == "fp16" and not stages.postprocess:
         proto = fp16_outputs(proto)
-    return OnnxEngine(with_stages(proto, model, stages), device, precision=precision)
+    return OnnxEngine(with_stages(proto, model, stages), device, precision=precision, on_device=on_device)
 
 
 def _present() -> Iterator[str]:
@@ -166,6 +264,7 @@ def _present() -> Iterator[str]:
 
     available = onnxruntime.get_available_providers()
     yield from (f"onnx:{device}" for device, provider in PROVIDERS.items() if provider in available)
+    yield from (f"onnx:{device}" for device, (module, _) in PLUGINS.items() if importlib.util.find_spec(module))
 
 
 RUNTIME = Runtime(
@@ -173,7 +272,7 @@ RUNTIME = Runtime(
     _load,
     packages=("onnxruntime",),
     install="start with `uv run --extra onnx agent.py` (without uv: `pip install onnxruntime`)",
-    devices=tuple(PROVIDERS),
+    devices=(*PROVIDERS, *PLUGINS),
     present=_present,
     distributions=("onnxruntime", "onnxruntime-gpu", "numpy"),
     preprocess="graph",

@@ -46,10 +46,10 @@ class EngineSettings(PluginSettings):
     nms: float = Field(
         0.45, gt=0, le=1, description="Of two boxes of a class that overlap by more IoU than this, one goes."
     )
-    prepare: Literal["auto", "graph", "host"] = Field(
+    prepare: Literal["auto", "graph", "host", "card"] = Field(
         "auto",
-        description="Where pixels are prepared and boxes decoded: in the engine's `graph` or on the `host`; `auto` is "
-        "what measured faster for the engine.",
+        description="Where pixels are prepared and boxes decoded: in the engine's `graph`, on the `host`, or by "
+        "kernels of our own on an NVIDIA `card`; `auto` is what measured faster for the engine.",
     )
     resize: Literal["auto", "letterbox", "stretch"] = Field(
         "auto",

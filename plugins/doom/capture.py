@@ -14,7 +14,10 @@ from agent.factories import CaptureFactory, Sample, Tell
 from agent.hookspecs import hookimpl
 from agent.types import IDLE, LEFT, Action, Detections, Episode, Frame
 from core.errors import UserError
-from plugins.doom.game import MEASURES, NAMES, TIC_RATE, Score, Settings, scenario_path, started, truth
+from plugins.doom.game import NAMES, TIC_RATE, Settings, begin, started, truth
+from plugins.doom.levdoom import SUITE
+from plugins.doom.scenarios import find
+from plugins.doom.score import ENDLESS_MEASURES, MEASURES, Score
 from plugins.pace import Pace
 
 
@@ -40,14 +43,14 @@ class DoomCapture:
         self._states: WeakKeyDictionary[Frame, Any] = WeakKeyDictionary()
         self._index = 0
         self.names = NAMES
-        self.measures = MEASURES
+        self.measures = ENDLESS_MEASURES if settings.endless else MEASURES
         self.step_s = settings.tics / TIC_RATE
         self.episodes: list[Episode] = []
         self._current: Episode | None = None
-        self._scenario = scenario_path(settings.scenario, context)
+        self._scenario = find(settings.scenario, context)
         self._stack = ExitStack()
         self._game = self._stack.enter_context(started(settings, self._scenario, "PLAYER"))
-        self._score = Score(self._game)
+        self._score = Score(self._game, settings.endless, self._scenario.bots)
 
     def grab(self) -> Frame | None:
         """Move the world on by the pending action, and return what it shows; None after the last episode."""
@@ -89,7 +92,8 @@ class DoomCapture:
         seed = self._seed + len(self.episodes)
         self._game.set_seed(seed)
         self._game.new_episode()
-        self._current = Episode(self._scenario.stem, seed)
+        begin(self._game, self._settings, self._scenario)
+        self._current = Episode(self._scenario.name, seed)
         self._take()  # what was decided on the last episode's frames
         self._score.begin()
 
@@ -104,8 +108,11 @@ class DoomCapture:
         turn = action.dx * self._settings.degrees_per_count
         look = -action.dy * self._settings.degrees_per_count  # which the engine counts upwards
         self._game.make_action([turn, look, float(action.buttons & LEFT != 0)], self._settings.tics)
-        self._score.update(episode)
-        if self._game.is_episode_finished():
+        finished = self._game.is_episode_finished()
+        if not finished and self._scenario.bots and self._game.is_player_dead():
+            self._game.respawn_player()
+        self._score.update(episode, None if finished else self._game.get_state())
+        if finished:
             self.episodes.append(episode)
             self._current = None
 
@@ -129,7 +136,7 @@ def check(settings: Settings, context: Context) -> None:
 
     :raises UserError: it is not.
     """
-    scenario_path(settings.scenario, context)
+    find(settings.scenario, context)
 
 
 @hookimpl
@@ -145,4 +152,5 @@ def reticle_capture() -> CaptureFactory:
         game=play_in_window,
         still={"scenario": "my_way_home", "autoaim": False, "limit_s": 3600},
         check=check,
+        suites={"levdoom": SUITE},
     )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import signal
+import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,20 +15,28 @@ import psutil
 from numpy.typing import NDArray
 from pydantic import Field
 
-from agent.context import Context
 from agent.factories import PluginSettings
-from agent.types import Detections, Episode, Measure
+from agent.types import Detections
 from core.errors import UserError
 from core.workers import environment
 from plugins.desktop.lifeline import GameLifeline
+from plugins.doom.room import NAME as ROOM
+from plugins.doom.room import write as write_room
+from plugins.doom.scenarios import Scenario
 
 TIC_RATE = 35
 """Doom's steps a second."""
 DEGREES_PER_COUNT = 24 * 360 / 65536
 """What one mouse count turns at Doom's default sensitivity: 24 of the 65536 parts of a circle."""
 
-MULTIPLAYER = ("cig", "multi", "multi_duel")
-"""Scenarios that wait for other players."""
+BOTS = 7
+"""As many as Doom has places for."""
+HOST_ARGUMENTS = "-host 1 -deathmatch +sv_forcerespawn 1"
+SUPPLIES = ("god", "give ammo")
+LITTLE_AMMO = 20
+"""Rounds left at which more are given, where they shall not run out."""
+PLAYERS_S = 60.0
+"""How long an episode with bots is, which ends by nothing else."""
 
 TARGET_CATEGORIES = ("Monster", "Player")
 """ViZDoom's object categories that are to be shot; corpses are Gore, one's own weapon is Self."""
@@ -40,22 +48,14 @@ MIN_VISIBLE_SHARE = 0.2
 """The least part of its box that a target shows. Less is behind something, and cannot be found by looking."""
 
 
-MEASURES = (
-    Measure("kills", "Targets killed."),
-    Measure("shots", "Shots fired.", in_arena=False),
-    Measure("tics", "The episode's length in Doom's steps of 1/35 s.", in_arena=False),
-    Measure("hits", "Shots that hit a target.", in_run=False, in_arena=False),
-    Measure("hits_per_shot", "Hits a shot.", in_run=False),
-    Measure("first_hit_tic", "The step of the first hit.", in_run=False, in_arena=False),
-    Measure("first_hit_ms", "When the first hit was, milliseconds.", in_run=False),
-)
-"""What an episode is scored by."""
-
-
 class Settings(PluginSettings):
     """Which game, and how it looks."""
 
-    scenario: str = Field("defend_the_center", description="A scenario that ships with ViZDoom, or the path of a .cfg.")
+    scenario: str = Field(
+        "defend_the_center",
+        description="A scenario that ships with ViZDoom, a level of the package LevDoom (`levdoom/flying_enemies`), or "
+        "the path of a .cfg.",
+    )
     resolution: Literal["320x240", "640x480", "800x600", "1024x768", "1280x720", "1920x1080"] = Field(
         "640x480", description="The picture's size, pixels."
     )
@@ -72,39 +72,83 @@ class Settings(PluginSettings):
     limit_s: float | None = Field(
         None, gt=0, le=36_000, description="How long an episode is, seconds; as the scenario has it by default."
     )
+    endless: bool = Field(
+        False,
+        description="Whether ammunition does not run out and nobody can hurt the player: then an episode lasts its "
+        "full time, and is scored by kills a minute.",
+    )
+    bots: int = Field(BOTS, ge=1, le=BOTS, description="How many bots play in the scenario `players`.")
 
 
 @contextlib.contextmanager
-def started(settings: Settings, scenario: Path, mode: str) -> Iterator[Any]:
+def started(settings: Settings, scenario: Scenario, mode: str) -> Iterator[Any]:
     """Start a game, yield it, and end it and its process whatever happens.
 
-    :param scenario: a .cfg of ViZDoom.
     :param mode: the name of one of vizdoom's modes: PLAYER waits for the agent, ASYNC_SPECTATOR for nobody.
     :raises UserError: the game does not start.
     """
     import vizdoom
 
     game = vizdoom.DoomGame()
-    if not game.load_config(str(scenario)):
-        raise UserError(f"{scenario}: ViZDoom cannot read this scenario")
+    if not game.load_config(str(scenario.config)):
+        raise UserError(f"{scenario.config}: ViZDoom cannot read this scenario")
     game.set_mode(getattr(vizdoom.Mode, mode))
     button, variable = vizdoom.Button, vizdoom.GameVariable
     game.set_available_buttons([button.TURN_LEFT_RIGHT_DELTA, button.LOOK_UP_DOWN_DELTA, button.ATTACK])
     game.set_available_game_variables(
-        [variable.KILLCOUNT, variable.HITCOUNT, variable.SELECTED_WEAPON, variable.SELECTED_WEAPON_AMMO]
+        [
+            variable.KILLCOUNT,
+            variable.FRAGCOUNT,
+            variable.HITCOUNT,
+            variable.SELECTED_WEAPON,
+            variable.SELECTED_WEAPON_AMMO,
+        ]
     )
+    limit_s = settings.limit_s or (PLAYERS_S if scenario.bots else None)
+    if limit_s is not None:
+        game.set_episode_timeout(round(limit_s * TIC_RATE))
+    if settings.endless or scenario.bots:
+        game.add_game_args("+sv_cheats 1")
     if not settings.autoaim:
         game.add_game_args("+autoaim 0 +sv_noautoaim 1 +freelook 1")
-    if settings.limit_s is not None:
-        game.set_episode_timeout(round(settings.limit_s * TIC_RATE))
-    with running(game, settings, scenario.stem):
+    if scenario.map is not None:
+        game.set_doom_scenario_path(str(scenario.map))
+    with running(game, settings, scenario.name, _host if scenario.bots else None):
         yield game
 
 
+def _host(game: Any, folder: Path) -> None:
+    """Let it be a game for many in a room that is written to the folder; it waits for no other."""
+    import vizdoom
+
+    room = folder / "room.wad"
+    write_room(room)
+    game.set_doom_game_path(str(Path(vizdoom.__file__).parent / "freedoom2.wad"))
+    game.set_doom_scenario_path(str(room))
+    game.set_doom_map(ROOM)
+    game.add_game_args(f"{HOST_ARGUMENTS} -port {free_port()} -nomonsters")
+
+
+def free_port() -> int:
+    """Return a port that is free, as a game for many takes one though nobody joins it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def begin(game: Any, settings: Settings, scenario: Scenario) -> None:
+    """Give an episode that has begun what its settings say: bots, a player whom nobody can hurt, ammunition."""
+    for command in [*(["addbot"] * settings.bots if scenario.bots else ()), *(SUPPLIES if settings.endless else ())]:
+        game.send_game_command(command)
+
+
 @contextlib.contextmanager
-def running(game: Any, settings: Settings, name: str) -> Iterator[None]:
+def running(
+    game: Any, settings: Settings, name: str, before: Callable[[Any, Path], None] | None = None
+) -> Iterator[None]:
     """Start a game that knows what to play, mute, with its labels and its files in a folder, and end it afterwards.
 
+    :param before: called with the game and the folder before it starts.
     :raises UserError: it does not start.
     """
     import vizdoom
@@ -116,6 +160,8 @@ def running(game: Any, settings: Settings, name: str) -> Iterator[None]:
         stack.callback(lifeline.close)
         stack.callback(_end, game, children)
         _set_up(game, settings, Path(folder))
+        if before is not None:
+            before(game, Path(folder))
         try:
             # The engine leaves a folder of its own where it is started.
             with contextlib.chdir(folder), signals_held_back(), environment(lifeline.variables):
@@ -146,50 +192,6 @@ def _engine(others: set[psutil.Process]) -> set[psutil.Process]:
             if process.name().startswith("vizdoom"):
                 found.add(process)
     return found
-
-
-class Score:
-    """Keeps an episode's counts up to date from the game's variables."""
-
-    def __init__(self, game: Any) -> None:
-        import vizdoom
-
-        self._game = game
-        self._variable = vizdoom.GameVariable
-        self._ammo = self._weapon = 0.0
-        self.begin()
-
-    def begin(self) -> None:
-        """Begin an episode, with the weapon and the ammunition that there are."""
-        self._weapon, self._ammo = self._held()
-        self._shots = self._tics = self._hits = 0
-        self._first_hit_tic: int | None = None
-
-    def update(self, episode: Episode) -> None:
-        """Count what happened since the last call."""
-        weapon, ammo = self._held()
-        if weapon == self._weapon and ammo < self._ammo:
-            self._shots += int(self._ammo - ammo)
-        self._weapon, self._ammo = weapon, ammo
-        # Time and hits are back at 0 once an episode is won.
-        self._tics = max(self._tics, int(self._game.get_episode_time()))
-        self._hits = max(self._hits, int(self._game.get_game_variable(self._variable.HITCOUNT)))
-        if self._hits and self._first_hit_tic is None:
-            self._first_hit_tic = self._tics
-        first = self._first_hit_tic
-        episode.scores = {
-            "kills": int(self._game.get_game_variable(self._variable.KILLCOUNT)),
-            "shots": self._shots,
-            "tics": self._tics,
-            "hits": self._hits,
-            "hits_per_shot": min(1.0, self._hits / self._shots) if self._shots else None,
-            "first_hit_tic": first,
-            "first_hit_ms": None if first is None else round(first / TIC_RATE * 1e3, 1),
-        }
-
-    def _held(self) -> tuple[float, float]:
-        get, variable = self._game.get_game_variable, self._variable
-        return get(variable.SELECTED_WEAPON), get(variable.SELECTED_WEAPON_AMMO)
 
 
 def _set_up(game: Any, settings: Settings, folder: Path) -> None:
@@ -260,27 +262,3 @@ def visible(labels: Any, buffer: NDArray[np.uint8]) -> Iterator[tuple[tuple[int,
         )
         marine = label.object_category == "Player" or label.object_name.startswith("Marine")
         yield box, int(marine), plain
-
-
-def scenario_path(name: str, context: Context) -> Path:
-    """Return the file of a scenario that ships with ViZDoom, or of one's own, by a path that ends in .cfg.
-
-    :raises UserError: there is none (the message lists ViZDoom's), or no ViZDoom.
-    """
-    spec = importlib.util.find_spec("vizdoom")
-    if spec is None or spec.origin is None:
-        raise UserError(
-            "Doom is played by the package vizdoom, which is not installed: it has wheels for Linux, Windows, and Macs "
-            "with Apple's processors from macOS 14 on"
-        )
-    if name.endswith(".cfg"):
-        path = context.path(name)
-        if not path.is_file():
-            raise UserError(f"{path}: there is no such scenario file")
-        return path
-    folder = Path(spec.origin).parent / "scenarios"
-    path = folder / f"{name}.cfg"
-    if not path.is_file() or name in MULTIPLAYER:
-        there = sorted(p.stem for p in folder.glob("*.cfg") if p.stem not in MULTIPLAYER)
-        raise UserError(f'there is no Doom scenario "{name}"; ViZDoom has: {", ".join(there)}')
-    return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from agent.factories import Sample
 from core.images import thumbnail
-from plugins.doom.game import TARGET_CATEGORIES, Settings, running, visible
+from plugins.doom.game import BOTS, HOST_ARGUMENTS, TARGET_CATEGORIES, Settings, free_port, running, visible
 
 SCENARIOS = ("defend_the_center", "deathmatch", "deadly_corridor", "basic", "predict_position", "take_cover")
 MAPS = tuple(f"map{i:02d}" for i in range(1, 32))
@@ -34,9 +33,6 @@ CROWD = 3
 
 SCENARIO_SHARE, BOTS_SHARE = 0.4, 0.2
 """How many scenes are of ViZDoom's scenarios, and of maps where bots play too; the rest are maps alone."""
-BOTS = 7
-"""As many as Doom has places for."""
-
 SCENE_FRAMES = 20
 """Frames kept of one scene: a game starts in a fifth of a second, and few frames of many scenes teach more."""
 PLACE_STEPS = 24
@@ -142,14 +138,8 @@ def _made(scene: _Scene) -> Any:
     game.add_game_args("+sv_cheats 1")
     if scene.bots:
         # A game of one's own: it waits for no other, and takes a port that is free, as games beside it do.
-        game.add_game_args(f"-host 1 -deathmatch -port {_free_port()} -nomonsters +sv_forcerespawn 1")
+        game.add_game_args(f"{HOST_ARGUMENTS} -port {free_port()} -nomonsters")
     return game
-
-
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _kept(game: Any, scene: _Scene, rng: np.random.Generator, most: int) -> Iterator[Sample]:

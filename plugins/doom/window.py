@@ -13,7 +13,10 @@ from agent.context import Context
 from agent.factories import Tell
 from agent.types import Episode
 from core.errors import UserError
-from plugins.doom.game import MEASURES, Score, Settings, scenario_path, started, truth
+from plugins.doom.game import Settings, started, truth
+from plugins.doom.game import begin as begin_episode
+from plugins.doom.scenarios import find
+from plugins.doom.score import ENDLESS_MEASURES, MEASURES, Score
 
 
 def play(settings: Settings, context: Context, begin: Callable[[], None], tell: Tell) -> None:
@@ -23,22 +26,26 @@ def play(settings: Settings, context: Context, begin: Callable[[], None], tell: 
     """
     import vizdoom
 
-    scenario = scenario_path(settings.scenario, context)
+    scenario = find(settings.scenario, context)
     windowed = settings.model_copy(update={"window": True})
     with started(windowed, scenario, "ASYNC_SPECTATOR") as game:
-        tell({"ready": time.perf_counter_ns(), "measures": [asdict(measure) for measure in MEASURES]})
+        measures = ENDLESS_MEASURES if settings.endless else MEASURES
+        tell({"ready": time.perf_counter_ns(), "measures": [asdict(measure) for measure in measures]})
         begin()
-        score = Score(game)
+        score = Score(game, settings.endless, scenario.bots)
         try:
             for i in range(context.episodes or 1):
-                episode = Episode(scenario.stem, context.seed + i)
+                episode = Episode(scenario.name, context.seed + i)
                 game.set_seed(episode.seed)
                 game.new_episode()
+                begin_episode(game, settings, scenario)
                 score.begin()
                 while not game.is_episode_finished():
                     game.advance_action()  # the world goes on by itself; this waits for its next tic, and draws
-                    score.update(episode)
+                    if scenario.bots and game.is_player_dead():
+                        game.respawn_player()
                     state = game.get_state()
+                    score.update(episode, state)
                     if state is not None:
                         found = truth(state.labels, state.labels_buffer)
                         tell(

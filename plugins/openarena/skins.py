@@ -119,7 +119,10 @@ class Colours:
         for of_it in np.split(order, np.searchsorted(piece[order], np.arange(2, count))):
             there = of_it[about[of_it]]
             if pure[there].any() or len(there) >= FEWEST_BLENDED:
-                whose = np.bincount(number[there]).argmax()
+                sure = number[there[pure[there]]]
+                whose = np.bincount(sure if len(sure) else number[there]).argmax()
+                astray = ~pure[of_it] & ~np.isin(number[of_it], sure)  # reckoned back to another's number
+                number[of_it[astray]] = whose
                 foreign = ~about[of_it] & (number[of_it] < whose) & pure[of_it]  # light only adds
                 number[of_it[~about[of_it]]] = whose
                 known[of_it[~foreign]] = True

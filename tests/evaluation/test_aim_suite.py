@@ -42,8 +42,8 @@ def test_the_command_writes_table_json_and_picture(agent, tmp_path: Path) -> Non
     done = agent("arena", "--suite", "aim", "--json", "s.json", "--out", "s.png", "--markdown", "s.md")
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "s.json").read_text())["rows"]
-    assert {row["controller"] for row in rows} == {"proportional", "pid", "predictive"}
-    assert len(rows) == 3 * 3 * 5 * 4 * 3
+    assert {row["controller"] for row in rows} == {"proportional", "pid", "predictive", "kalman"}
+    assert len(rows) == 3 * 4 * 5 * 4 * 3
     assert cv2.imread(str(tmp_path / "s.png")).shape[1] > 1000
     assert "| predictive | 300 |" in (tmp_path / "s.md").read_text()
 
@@ -51,7 +51,7 @@ def test_the_command_writes_table_json_and_picture(agent, tmp_path: Path) -> Non
 def test_bad_input(agent, tmp_path: Path) -> None:
     done = agent("arena", "--suite", "eyes")
     assert done.returncode == 2
-    assert "there is one: aim" in done.stderr
+    assert "known are: aim, " in done.stderr
     done = agent("arena", "--suite", "aim", "--profile", "desktop.yaml")
     assert done.returncode == 2
     assert "agent.py calibrate" in done.stderr

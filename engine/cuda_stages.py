@@ -1,0 +1,247 @@
+"""Pre- and post-processing on the card: a frame is one upload, and what comes back are its candidates.
+
+The kernels are in `cuda_kernels.cu`, compiled for the card by NVRTC when an engine is loaded. They do what
+`engine.preprocess` and `engine.heads` do on the host, to the rounding of the network's own precision; non-maximum
+suppression stays on the host, as few candidates are left.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import UserError
+from core.geometry import Fit, Placement, place
+from engine.boxes import Decoder, Rows, survivors
+from engine.cuda import Buffer, checked
+from engine.darknet import Network
+from engine.heads import floor_of, units_of
+
+SOURCE = Path(__file__).with_name("cuda_kernels.cu")
+LIMIT = 65_536
+"""Candidates that there is room for; with more, the heads are decoded on the host."""
+FIRST = 512
+"""Candidates that come back with their number, in one download."""
+BLOCK = 256
+TILE = (32, 8)
+
+ROW = np.dtype(
+    [("box", np.float32, 4), ("score", np.float32), ("kind", np.int32), ("order", np.int32), ("unused", np.int32)]
+)
+"""A candidate as the kernel writes it."""
+COUNT_BYTES = 32
+
+
+@dataclass(frozen=True)
+class DeviceTensor:
+    """A tensor in the card's memory: its address, whether its numbers have 16 bits, and its shape (1, c, h, w)."""
+
+    address: int
+    half: bool
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class DeviceNetwork:
+    """A network whose ends are in the card's memory.
+
+    :param enqueue: puts it on the stream; `stream` is CUDA's handle of that.
+    """
+
+    cudart: Any
+    stream: Any
+    input: DeviceTensor
+    heads: tuple[DeviceTensor, ...]
+    enqueue: Callable[[], None]
+
+
+class Kernels:
+    """The compiled kernels, by name.
+
+    :raises UserError: NVRTC is missing, or does not know the card.
+    """
+
+    def __init__(self, cudart: Any) -> None:
+        try:
+            from cuda.bindings import driver, nvrtc
+        except ImportError as error:
+            raise UserError("pixels on the card need the package cuda-bindings: `pip install cuda-bindings`") from error
+        self._driver = driver
+        properties = checked(cudart, cudart.cudaGetDeviceProperties(0))
+        target = f"--gpu-architecture=sm_{properties.major}{properties.minor}"
+        cubin = _compiled(nvrtc, SOURCE.read_bytes(), target.encode())
+        self._module = self._checked(driver.cuModuleLoadData(cubin))
+        self._functions = {
+            name: self._checked(driver.cuModuleGetFunction(self._module, name.encode()))
+            for name in ("prepare", "decode")
+        }
+
+    def launch(
+        self, name: str, grid: tuple[int, int], block: tuple[int, int], stream: Any, arguments: Arguments
+    ) -> None:
+        """Put a kernel on a stream."""
+        driver = self._driver
+        (status,) = driver.cuLaunchKernel(
+            self._functions[name], grid[0], grid[1], 1, block[0], block[1], 1, 0, int(stream), arguments.address, 0
+        )
+        if status != driver.CUresult.CUDA_SUCCESS:
+            raise UserError(f"CUDA: the kernel {name} could not be started ({status.name}); choose another engine")
+
+    def _checked(self, answer: Any) -> Any:
+        status, *values = answer
+        if status != self._driver.CUresult.CUDA_SUCCESS:
+            raise UserError(
+                f"CUDA: the kernels cannot be loaded ({status.name}); update the driver, or prepare on the host"
+            )
+        return values[0]
+
+
+class Arguments:
+    """A kernel's arguments, kept where CUDA reads them at each launch; they may be changed between launches."""
+
+    def __init__(self, *values: int | float | ctypes.c_void_p) -> None:
+        kinds: dict[type, Any] = {int: ctypes.c_int, float: ctypes.c_float}
+        self.values = [value if isinstance(value, ctypes.c_void_p) else kinds[type(value)](value) for value in values]
+        self._places = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in self.values))
+        self.address = ctypes.addressof(self._places)
+
+
+def _compiled(nvrtc: Any, source: bytes, target: bytes) -> bytes:
+    """Return kernels as a cubin.
+
+    :raises UserError: NVRTC's library is missing, or refuses.
+    """
+    try:
+        status, program = nvrtc.nvrtcCreateProgram(source, b"reticle.cu", 0, [], [])
+        if status == nvrtc.nvrtcResult.NVRTC_SUCCESS:
+            options = [target, b"--std=c++17"]
+            (status,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
+    except RuntimeError as error:  # its library is not found
+        raise UserError(f"pixels on the card need NVRTC: `pip install nvidia-cuda-nvrtc` ({error})") from error
+    if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
+        _, size = nvrtc.nvrtcGetProgramLogSize(program)
+        log = b" " * size
+        nvrtc.nvrtcGetProgramLog(program, log)
+        reason = " ".join(log.decode(errors="replace").replace("\0", "").split())
+        raise UserError(f"NVRTC cannot compile the kernels for this card ({target.decode()}): {reason[:300]}")
+    _, size = nvrtc.nvrtcGetCUBINSize(program)
+    cubin = b" " * size
+    nvrtc.nvrtcGetCUBIN(program, cubin)
+    nvrtc.nvrtcDestroyProgram(program)
+    return cubin
+
+
+class CudaStages:
+    """Frames in, boxes out, with nothing between but the network.
+
+    :param threshold: as `engine.boxes.Decoder` has it, and `nms`.
+    :raises UserError: the kernels cannot be made ready.
+    """
+
+    def __init__(self, ready: DeviceNetwork, network: Network, fit: Fit, threshold: float, nms: float) -> None:
+        self._ready, self._fit, self._nms = ready, fit, nms
+        self._cudart, self._stream = ready.cudart, ready.stream
+        self._kernels = Kernels(ready.cudart)
+        self._decoder = Decoder(network, threshold, nms)
+        self._size = (network.width, network.height)
+        self._found = Buffer(self._cudart, (COUNT_BYTES + LIMIT * ROW.itemsize,), np.uint8)
+        self._count = self._found.array[:4].view(np.int32)
+        self._rows = self._found.array[COUNT_BYTES:].view(ROW)
+        self._launches = self._decoding(network, threshold)
+        self._shape: tuple[int, ...] = ()
+        self._frame: Buffer | None = None
+        self._grid = tuple(-(-side // tile) for side, tile in zip(self._size, TILE, strict=True))
+
+    def prepare(self, pixels: NDArray[np.uint8]) -> None:
+        """Write one frame, uint8 (height, width, 3) BGR or (height, width, 4) BGRA, where it is uploaded from."""
+        if pixels.shape != self._shape:
+            self._plan(pixels.shape)
+        assert self._frame is not None
+        np.copyto(self._frame.array, pixels)
+
+    def infer(self) -> list[NDArray[np.float32]]:
+        """Run all of it, and wait for the candidates; what is returned is for `boxes` alone."""
+        stream, cudart = self._stream, self._cudart
+        assert self._frame is not None
+        self._frame.upload(stream)
+        checked(cudart, cudart.cudaMemsetAsync(self._found.device, 0, COUNT_BYTES, stream))
+        self._kernels.launch("prepare", self._grid, TILE, stream, self._preparing)  # type: ignore[arg-type]
+        self._ready.enqueue()
+        for grid, arguments in self._launches:
+            self._kernels.launch("decode", grid, (BLOCK, 1), stream, arguments)
+        self._found.download(stream, COUNT_BYTES + FIRST * ROW.itemsize)
+        checked(cudart, cudart.cudaStreamSynchronize(stream))
+        return []
+
+    def boxes(self, outputs: Sequence[NDArray[np.float32]]) -> Rows:
+        """Return what was found in the frame last prepared: boxes xyxy in its pixels, best first."""
+        count = int(self._count[0])
+        if count > LIMIT:
+            return self._to_frame(self._decoder.decode(self._downloaded()))
+        if count > FIRST:
+            self._found.download(self._stream, COUNT_BYTES + count * ROW.itemsize)
+            checked(self._cudart, self._cudart.cudaStreamSynchronize(self._stream))
+        rows = self._rows[:count]
+        if count > 1:  # the kernel's threads end in any order
+            rows = rows[np.argsort(rows["order"])]
+        return self._to_frame(survivors(rows["box"].copy(), rows["score"].copy(), rows["kind"].copy(), self._nms))
+
+    def _to_frame(self, rows: Rows) -> Rows:
+        boxes, scores, classes = rows
+        if len(boxes):
+            shift, scale, limit = self._mapping
+            boxes = np.minimum(np.maximum((boxes - shift) * scale, 0), limit)
+        return boxes, scores, classes
+
+    def _downloaded(self) -> list[NDArray[np.floating]]:
+        """Return the heads, each (h, w, channels)."""
+        found = []
+        for head in self._ready.heads:
+            host = np.empty(head.shape[1:], np.float16 if head.half else np.float32)
+            kind = self._cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
+            checked(self._cudart, self._cudart.cudaMemcpy(host.ctypes.data, head.address, host.nbytes, kind))
+            found.append(host.transpose(1, 2, 0))
+        return found
+
+    def _decoding(self, network: Network, threshold: float) -> list[tuple[tuple[int, int], Arguments]]:
+        launches = []
+        first = 0
+        self._units = []
+        for head, tensor in zip(network.heads, self._ready.heads, strict=True):
+            units = units_of(head, network)
+            kept = Buffer(self._cudart, units.shape, np.float32)
+            kept.array[...] = units
+            kept.upload(self._stream)
+            self._units.append(kept)
+            cells = len(units) // len(head.anchors)
+            arguments = Arguments(
+                ctypes.c_void_p(tensor.address), int(tensor.half), cells, len(head.anchors), head.classes,
+                int(head.new_coords), float(floor_of(threshold, head.new_coords)), float(threshold),
+                ctypes.c_void_p(kept.device), first, ctypes.c_void_p(self._found.device), LIMIT,
+            )  # fmt: skip
+            launches.append(((-(-len(units) // BLOCK), 1), arguments))
+            first += len(units)
+        return launches
+
+    def _plan(self, shape: tuple[int, ...]) -> None:
+        if self._frame is not None:
+            self._frame.close()
+        self._shape = shape
+        self._frame = Buffer(self._cudart, shape, np.uint8)
+        height, width, channels = shape
+        placed: Placement = place((width, height), self._size, self._fit)
+        target = self._ready.input
+        self._preparing = Arguments(
+            ctypes.c_void_p(self._frame.device), width, height, channels,
+            ctypes.c_void_p(target.address), int(target.half), *self._size,
+            placed.left, placed.top, placed.width, placed.height,
+            width / placed.width, height / placed.height, self._fit.pad,
+        )  # fmt: skip
+        mapping = (placed.left, placed.top), (width / placed.width, height / placed.height), (width, height)
+        self._mapping = tuple(np.array(two * 2, np.float32) for two in mapping)

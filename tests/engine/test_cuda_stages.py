@@ -1,0 +1,166 @@
+"""Pixels and heads on an NVIDIA card against the host's; skipped where there is none. The kernels' source everywhere."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from core.errors import UserError
+from core.geometry import LETTERBOX, STRETCH, Fit
+from engine.boxes import Decoder, Rows
+from engine.cuda import Buffer, checked, runtime
+from engine.darknet import Network, read_cfg
+from engine.pipeline import Pipeline
+from engine.preprocess import Preprocessor
+from tests.conftest import ROOT
+
+MODEL = ROOT / "models" / "doom-yolov4-tiny"
+
+
+@pytest.fixture(scope="module")
+def cudart():
+    try:
+        return runtime()
+    except (UserError, ImportError) as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return read_cfg(MODEL / "network.cfg")
+
+
+class Card:
+    """The stages around a network that does nothing: what it is given can be read, and its heads written."""
+
+    def __init__(self, cudart, network: Network, fit: Fit, half: bool, threshold: float = 0.25) -> None:
+        from engine.cuda_stages import CudaStages, DeviceNetwork, DeviceTensor
+
+        dtype = np.float16 if half else np.float32
+        self.cudart, self.stream = cudart, checked(cudart, cudart.cudaStreamCreate())
+        self.input = Buffer(cudart, (1, 3, network.height, network.width), dtype)
+        shapes = [network.layers[head.index].shape for head in network.heads]
+        self.heads = [Buffer(cudart, (1, depth, h, w), dtype) for h, w, depth in shapes]
+        tensors = [DeviceTensor(b.device, half, b.array.shape) for b in (self.input, *self.heads)]
+        ready = DeviceNetwork(cudart, self.stream, tensors[0], tuple(tensors[1:]), lambda: None)
+        self.stages = CudaStages(ready, network, fit, threshold, 0.45)
+
+    def prepared(self, pixels: np.ndarray) -> np.ndarray:
+        self.stages.prepare(pixels)
+        self.stages.infer()
+        self.input.download(self.stream)
+        checked(self.cudart, self.cudart.cudaStreamSynchronize(self.stream))
+        return self.input.array.astype(np.float32)
+
+    def decoded(self, heads: list[np.ndarray], frame: tuple[int, int]) -> Rows:
+        for buffer, head in zip(self.heads, heads, strict=True):
+            buffer.array[0] = head
+            buffer.upload(self.stream)
+        self.stages.prepare(np.zeros((*frame, 3), np.uint8))
+        return self.stages.boxes(self.stages.infer())
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("fit", [STRETCH, LETTERBOX], ids=["stretch", "letterbox"])
+@pytest.mark.parametrize("size", [(480, 640), (720, 1280), (200, 333), (1080, 1920)])
+def test_pixels_are_prepared_as_on_the_host(cudart, network: Network, size, fit: Fit, channels: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, channels), np.uint8)
+    target = np.zeros((1, 3, network.height, network.width), np.float32)
+    Preprocessor(target, "NCHW", fit).run(pixels)
+    found = Card(cudart, network, fit, half=False).prepared(pixels)
+    assert np.abs(found - target).max() <= 1.01 / 255, "a grey value of rounding"
+    assert (np.abs(found - target) > 0.5 / 255).mean() < 0.02
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
+@pytest.mark.parametrize("count", [0, 1, 300, 10_000, 100_000])
+def test_random_heads_are_decoded_as_on_the_host(cudart, network: Network, count: int, half: bool) -> None:
+    rng = np.random.default_rng(count)
+    shapes = [network.layers[head.index].shape for head in network.heads]
+    heads = []
+    for height, width, depth in shapes:
+        head = rng.normal(0, 1, (depth, height, width)).astype(np.float32)
+        head.reshape(3, -1, height, width)[:, 4:] = -12.0
+        heads.append(head)
+    left = count
+    fields = 5 + network.classes
+    for head in heads:
+        cells = head.reshape(3, fields, -1)
+        places = rng.permutation(3 * cells.shape[2])[: min(left, 3 * cells.shape[2])]
+        left -= len(places)
+        cells[places // cells.shape[2], 4, places % cells.shape[2]] = rng.uniform(2, 6, len(places))
+        for kind in range(network.classes):
+            cells[places // cells.shape[2], 5 + kind, places % cells.shape[2]] = rng.uniform(2, 6, len(places))
+    if half:
+        heads = [head.astype(np.float16) for head in heads]
+    boxes, scores, classes = Decoder(network, 0.25, 0.45).decode([head.transpose(1, 2, 0) for head in heads])
+    frame = (network.height, network.width)
+    found, found_scores, found_classes = Card(cudart, network, STRETCH, half).decoded(heads, frame)
+    assert len(found) == len(boxes)
+    assert (found_classes == classes).all()
+    np.testing.assert_allclose(found_scores, scores, rtol=1e-5)
+    limits = np.array([network.width, network.height] * 2)
+    np.testing.assert_allclose(found, np.clip(boxes, 0, limits), rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.slow
+def test_pictures_give_the_hosts_boxes(cudart) -> None:
+    from engine.models import find, load
+
+    model, _ = load(find("doom-yolov4-tiny"))
+    try:
+        card, host = (Pipeline(model, "onnx:cuda", "fp16", where=where) for where in ("card", "host"))
+    except UserError as error:
+        pytest.skip(str(error))
+    video = cv2.VideoCapture(str(ROOT / "examples" / "doom.mp4"))
+    compared = 0
+    while compared < 500:
+        read, pixels = video.read()
+        if not read:
+            break
+        compared += 1
+        one, other = card.run(pixels), host.run(pixels)
+        assert len(one[0]) == len(other[0])
+        np.testing.assert_allclose(one[0], other[0], atol=0.75)
+        np.testing.assert_allclose(one[1], other[1], atol=0.02)
+    assert compared > 30
+
+
+def test_the_kernels_rows_are_laid_out_as_they_are_read() -> None:
+    from engine.cuda_stages import COUNT_BYTES, ROW
+
+    source = Path(ROOT / "engine" / "cuda_kernels.cu").read_text()
+    (row,) = re.findall(r"struct Row \{(.*?)\};", source)
+    fields = re.findall(r"(float|int) (\w+)(?:\[(\d+)\])?;", row)
+    assert [name for _, name, _ in fields] == list(ROW.names)
+    assert sum(4 * int(count or 1) for *_, count in fields) == ROW.itemsize
+    (found,) = re.findall(r"struct Found \{(.*?)Row rows", source)
+    assert 4 * sum(int(count or 1) for *_, count in re.findall(r"(int) (\w+)(?:\[(\d+)\])?;", found)) == COUNT_BYTES
+
+
+def test_the_kernels_arguments_are_as_many_as_are_given() -> None:
+    """A launch with one too few reads whatever lies behind them."""
+    source = Path(ROOT / "engine" / "cuda_kernels.cu").read_text()
+    code = (ROOT / "engine" / "cuda_stages.py").read_text()
+    for kernel, given in (("prepare", 15), ("decode", 12)):
+        (parameters,) = re.findall(rf"void {kernel}\((.*?)\) \{{", source, re.DOTALL)
+        assert len(parameters.split(",")) == given, kernel
+    assert code.count("Arguments(") == 2
+
+
+def test_tensorrt_as_a_provider_is_one_sentence_where_it_is_missing_or_has_no_driver() -> None:
+    from engine.models import find, load
+
+    model, _ = load(find("doom-yolov4-tiny"))
+    with pytest.raises(UserError, match=r"onnxruntime-ep-nv-tensorrt-rtx-cu13|needs an NVIDIA driver|takes no card"):
+        Pipeline(model, "onnx:tensorrt-rtx", "fp16")
+
+
+def test_asking_for_the_card_where_there_is_none_is_one_sentence() -> None:
+    from engine.models import find, load
+
+    model, _ = load(find("doom-yolov4-tiny"))
+    with pytest.raises(UserError, match="prepare is `card`"):
+        Pipeline(model, "onnx:cpu", "fp32", where="card")
