@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from cli.console import out, progress
 from cli.options import Json, Model, Plugins
 from core.errors import UserError
 
+if TYPE_CHECKING:
+    from engine.models import Files
 
-def doctor(model: Model = None, plugin: Plugins = None, json_file: Json = None) -> None:
+
+def doctor(
+    model: Model = None,
+    plugin: Plugins = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Every precision of every engine, on a small network too, and beside a load.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="With --full: write what is to be attached to a question, as JSON.")
+    ] = None,
+    json_file: Json = None,
+) -> None:
     """Try every engine that is installed, and say which `engine: auto` takes and why not the others."""
     from dataclasses import asdict
 
@@ -22,7 +40,10 @@ def doctor(model: Model = None, plugin: Plugins = None, json_file: Json = None) 
     from engine.models import OFFICIAL, find, identity
     from engine.runtime import registered
 
-    check_writable(json_file)
+    for path in (json_file, report):
+        check_writable(path)
+    if report is not None and not full:
+        raise UserError("--report says what --full finds; give both")
     if plugin:
         discover(plugin)
     out.print(f"hardware: {'; '.join(hardware())}", soft_wrap=True)
@@ -33,6 +54,9 @@ def doctor(model: Model = None, plugin: Plugins = None, json_file: Json = None) 
     if model is None:
         raise UserError("the engines are tried on a model: give --model, or get one with `fetch yolov4-tiny`")
     files = find(model)
+    if full:
+        _examine(model, files, report, json_file)
+        return
     wanted = candidates(files)
     with progress() as tell:
         trials = list(attempt(files, None, wanted, counter(tell, "trying the engines", len(wanted))))
@@ -54,6 +78,34 @@ def doctor(model: Model = None, plugin: Plugins = None, json_file: Json = None) 
     print_provenance(block)
     rows = [{**asdict(trial), "taken": trial is best} for trial in trials]
     save_json(json_file, {"hardware": hardware(), "model": model, "rows": rows}, block)
+
+
+def _examine(model: str, files: Files, report_file: Path | None, json_file: Path | None) -> None:
+    """Try everything, and say what to install or change."""
+    import tempfile
+
+    from cli.output import print_provenance, save, save_json
+    from cli.tables import print_table
+    from core.provenance import provenance
+    from core.text import to_json
+    from engine.models import identity
+    from evaluation import examination
+
+    with tempfile.TemporaryDirectory(prefix="reticle-doctor-") as folder, progress() as tell:
+        rows = examination.examine(model, files, Path(folder), tell)
+    heads = ["model", "engine", "precision", "p50 ms", "beside a load", "error", "verdict"]
+    print_table(
+        heads, examination.lines(rows), prose=("verdict",), numbers=("p50 ms", "beside a load", "error"),
+        optional=("error",),
+    )  # fmt: skip
+    said = examination.advice(rows)
+    for sentence in said:
+        out.print(f"- {sentence}", markup=False, soft_wrap=True)
+    found = examination.report(rows, said)
+    block = provenance(model=identity(files))
+    print_provenance(block)
+    save_json(json_file, found, block)
+    save(report_file, to_json(found), "report")
 
 
 def _any_model(official: tuple[str, ...]) -> str | None:
