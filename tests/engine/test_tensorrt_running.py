@@ -19,6 +19,7 @@ from engine.graphs import graph, with_stages
 from engine.models import find, load
 from engine.onnx_preprocess import Preprocess
 from engine.pipeline import Pipeline
+from engine.runtime import Runtime
 from tests.conftest import ROOT
 from tests.engine import tensorrt_standin as standin
 
@@ -69,6 +70,7 @@ def engine_model(tmp_path: Path, monkeypatch) -> Model:
     key = {"version": standin.__version__, "size": [network.width, network.height], "gpu": name}
     path.with_suffix(".json").write_text(json.dumps({"key": {**key, "compute_capability": capability}}))
     monkeypatch.setattr(tensorrt_api, "load", lambda name: standin)
+    monkeypatch.setattr(Runtime, "installed", True)
     return replace(model, folder=tmp_path, sha256={path.name: sha256(path)})
 
 
