@@ -97,6 +97,7 @@ def _run(given: Arguments) -> None:
     from agent.session import check_all
     from cli.output import announce, save
     from cli.tables import print_table
+    from cli.windows import unwinding
     from core.progress import counter
     from evaluation.collect import collect as collecting
     from evaluation.collect import sheet
@@ -109,7 +110,7 @@ def _run(given: Arguments) -> None:
             "no data set; use a profile whose capture does, such as doom.yaml, or label by a model (--autolabel MODEL)"
         )
     check_all([choice], outside_a_run(loaded.path.resolve().parent))
-    with progress() as tell:
+    with unwinding(), progress() as tell:
         count = counter(tell, "frames", given.frames)
         manifest = collecting(
             partial(choice.factory.collect, choice.settings),

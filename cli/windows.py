@@ -45,9 +45,14 @@ def unwinding() -> Iterator[None]:
     """Let a signal end what is open in order, outside the run too, which has its own way."""
 
     def end(number: int, _frame: types.FrameType | None) -> None:
+        # A second one, as `timeout` sends it and who waits presses it, would break off what the first has begun.
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {number: signal.signal(number, end) for number in numbers}
     try:
         yield

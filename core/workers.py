@@ -70,17 +70,23 @@ def workers(tasks: int, processes: int | None = None) -> Iterator[concurrent.fut
                 pool.submit(int)  # each starts one, as none is idle yet
         yield pool
     except BaseException:
-        started = list((getattr(pool, "_processes", None) or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in started:
-            process.terminate()
-        until = time.monotonic() + END_S
-        for process in started:
-            process.join(max(0.0, until - time.monotonic()))
-            if process.is_alive():
-                process.kill()
+        with shielded():  # a second Ctrl-C would leave workers behind, which Python then waits for as it ends
+            _end(pool)
         raise
     pool.shutdown()
+
+
+def _end(pool: concurrent.futures.ProcessPoolExecutor) -> None:
+    """End a pool's processes, whatever they do."""
+    started = list((getattr(pool, "_processes", None) or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in started:
+        process.terminate()
+    until = time.monotonic() + END_S
+    for process in started:
+        process.join(max(0.0, until - time.monotonic()))
+        if process.is_alive():
+            process.kill()
 
 
 def _quiet() -> None:

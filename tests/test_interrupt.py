@@ -38,6 +38,32 @@ def started_by(folder: Path) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_leaves_nothing_behind(number: int, tmp_path: Path) -> None:
+    """`timeout` sends SIGTERM twice, and who waits presses Ctrl-C again."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "agent.py"), *COMMANDS["arena"]],
+        cwd=tmp_path,
+        env={**os.environ, RUN_MARK: str(tmp_path), "DISPLAY": "", "RETICLE_CACHE": str(tmp_path / "cache")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    time.sleep(6)
+    for pause_s in (0.0, 0.05, 0.5):
+        time.sleep(pause_s)
+        if process.poll() is None:
+            process.send_signal(number)
+    try:
+        _, said = process.communicate(timeout=12)
+    finally:
+        process.kill()
+    assert process.returncode in (130, 128 + signal.SIGTERM), said
+    assert until(lambda: not started_by(tmp_path), 5), started_by(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "wait_s"),
     [
