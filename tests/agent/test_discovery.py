@@ -26,12 +26,12 @@ def write(folder: Path, text: str, name: str = "mine.py") -> Path:
 def test_built_ins_fill_every_role() -> None:
     offers = discover().offers
     assert {role: sorted(found) for role, found in offers.items()} == {
-        "capture": ["doom", "dxgi", "footage", "mss", "openarena", "portal", "screen", "stream", "wgc"],
+        "capture": ["doom", "dxgi", "footage", "mss", "openarena", "portal", "screen", "stream", "tasks", "wgc"],
         "detector": ["onnx", "openarena-colour", "oracle", "yolo"],
         "selection": ["best", "nearest", "tracker"],
-        "controller": ["pid", "predictive", "proportional"],
+        "controller": ["kalman", "pid", "predictive", "proportional"],
         "actuation": ["dry-run", "environment", "mouse", "pynput", "uinput"],
-        "observer": ["decisions", "overlay", "recorder", "show", "trace"],
+        "observer": ["decisions", "overlay", "recorder", "rerun", "show", "trace"],
         "guard": ["arm-key", "process-argument", "rate", "staleness", "window-title"],
     }
     assert all(offer.source == "built-in" for found in offers.values() for offer in found.values())

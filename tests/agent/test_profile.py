@@ -69,7 +69,7 @@ def test_the_profiles_that_ship_are_valid(path: Path) -> None:
         ("mode: lock-step", "modus: live", 'p.yaml:1:1: modus: unknown setting; did you mean "mode"?'),
         ("mode: lock-step", "mode: live\nmode: live", "p.yaml:2:1: mode: this key stands here twice"),
         ("mode: lock-step", "aim: {plugin: pid, gian: 1}", 'p.yaml:1:20: aim.gian: unknown setting; did you mean "gain"?'),
-        ("mode: lock-step", "aim: {plugin: best}", 'p.yaml:1:15: aim.plugin: unknown controller plugin "best"; there are: pid, predictive, proportional'),
+        ("mode: lock-step", "aim: {plugin: best}", 'p.yaml:1:15: aim.plugin: unknown controller plugin "best"; there are: kalman, pid, predictive, proportional'),
         ("mode: lock-step", "calibration: {fov_deg: 90}", "p.yaml:1:14: calibration: fov_deg is in degrees, so degrees_per_count must be set too"),
         ("mode: lock-step", "calibration: {degrees_per_count: 0}", "p.yaml:1:14: calibration: degrees_per_count is 0, and then no count turns the view"),
         ("actuation:\n  plugin: dry-run", "actuation: dry-run", None),
