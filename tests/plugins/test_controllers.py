@@ -11,7 +11,7 @@ from agent.calibration import Calibration
 from agent.history import CommandHistory
 from agent.types import IDLE, LEFT, Action, Target
 from core.errors import UserError
-from plugins.controller import pid, predictive, proportional
+from plugins.controller import kalman, pid, predictive, proportional
 from plugins.controller.track import Track, updated
 from tests.agent.fakes import context, frame
 
@@ -22,6 +22,7 @@ KINDS = {
     "proportional": (proportional.ProportionalController, proportional.Settings),
     "pid": (pid.PidController, pid.Settings),
     "predictive": (predictive.PredictiveController, predictive.Settings),
+    "kalman": (kalman.KalmanController, kalman.Settings),
 }
 
 
@@ -256,3 +257,12 @@ def test_a_class_can_be_led_more() -> None:
     assert last[True] - last[False] == pytest.approx(4, abs=0.2)
     with pytest.raises(UserError, match='did you mean "runner"'):
         Aim("predictive", lead_ms={"runer": 1}, names=("sitter", "runner"))
+
+
+@given(speed=st.floats(-40, 40), start=st.floats(-20, 20), fps=st.sampled_from([30, 60, 144]))
+def test_a_kalman_filter_learns_a_constant_speed(speed: float, start: float, fps: int) -> None:
+    axis = kalman.Axis(start)
+    for i in range(1, 2 * fps):
+        axis.update(start + speed * i / fps, 1 / fps, noise=0.2, agility=200.0)
+    assert axis.rate == pytest.approx(speed, abs=0.05 * abs(speed) + 0.05)
+    assert axis.place == pytest.approx(start + speed * (2 * fps - 1) / fps, abs=0.05)
