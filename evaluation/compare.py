@@ -22,7 +22,7 @@ from evaluation.statistics import RESAMPLES, described
 SIGNIFICANT = 0.05
 EXACT = 12
 """Up to so many pairs all signs are tried."""
-PERMUTATIONS = 10_000
+PERMUTATIONS = 4000
 NORMAL_975 = 1.959964
 
 

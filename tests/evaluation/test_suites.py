@@ -127,14 +127,15 @@ def test_a_suite_tables_levels_beside_what_is_published(agent, tmp_path: Path) -
 def test_endless_episodes_last_their_time_and_count_by_the_minute(agent, tmp_path: Path, scenario: str) -> None:
     done = agent(
         "arena", "--scenario", scenario, "--episodes", "1", "--baselines", "random", *ORACLE, "--json", "a.json",
-        "--set", "capture.endless=true", "--set", "capture.limit_s=20",
+        "--set", "capture.endless=true", "--set", "capture.limit_s=30",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     data = json.loads((tmp_path / "a.json").read_text())
     for episode in data["episodes"]:
-        assert 690 <= episode["tics"] <= 716
+        assert 1040 <= episode["tics"] <= 1066
     good, chance = (next(r for r in data["rows"] if r["who"] == who) for who in ("agent", "random"))
-    assert good["kills_per_minute"]["mean"] > (10 if scenario == "defend_the_center" else 5)
+    assert good["kills_per_minute"]["mean"] > (10 if scenario == "defend_the_center" else 1), "players take ten hits"
+    assert good["hits_per_shot"]["mean"] > 0.7
     assert good["kills_per_minute"]["mean"] > chance["kills_per_minute"]["mean"]
     assert 100 < good["time_to_kill_ms"]["mean"] < 20_000
 
