@@ -24,12 +24,17 @@ def processor() -> str:
 @functools.cache
 def gpus() -> tuple[str, ...]:
     """Return the names of NVIDIA's GPUs, as their driver lists them."""
+    return tuple(line.split(" (UUID")[0] for line in nvidia_smi("-L"))
+
+
+def nvidia_smi(*arguments: str) -> list[str]:
+    """Return what NVIDIA's driver answers, a line each; nothing where there is none."""
     if shutil.which("nvidia-smi") is None:
-        return ()
+        return []
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=True)
-        return tuple(line.split(" (UUID")[0] for line in answer.stdout.splitlines())
-    return ()
+        answer = subprocess.run(["nvidia-smi", *arguments], capture_output=True, text=True, timeout=10, check=True)
+        return answer.stdout.splitlines()
+    return []
 
 
 def hardware() -> list[str]:

@@ -22,6 +22,7 @@ from engine.boxes import Decoder, Rows, survivors
 from engine.cuda import Buffer, checked
 from engine.darknet import Network
 from engine.heads import floor_of, units_of
+from engine.preprocess import mapped, mapping
 
 SOURCE = Path(__file__).with_name("cuda_kernels.cu")
 LIMIT = 65_536
@@ -195,8 +196,7 @@ class CudaStages:
     def _to_frame(self, rows: Rows) -> Rows:
         boxes, scores, classes = rows
         if len(boxes):
-            shift, scale, limit = self._mapping
-            boxes = np.minimum(np.maximum((boxes - shift) * scale, 0), limit)
+            boxes = mapped(boxes, self._mapping)
         return boxes, scores, classes
 
     def _downloaded(self) -> list[NDArray[np.floating]]:
@@ -243,5 +243,4 @@ class CudaStages:
             placed.left, placed.top, placed.width, placed.height,
             width / placed.width, height / placed.height, self._fit.pad,
         )  # fmt: skip
-        mapping = (placed.left, placed.top), (width / placed.width, height / placed.height), (width, height)
-        self._mapping = tuple(np.array(two * 2, np.float32) for two in mapping)
+        self._mapping = mapping(placed, width, height)

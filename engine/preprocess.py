@@ -14,6 +14,25 @@ _SCALE = np.float32(1 / 255)
 _BGR_TO_RGB = (2, 0, 1, 1, 0, 2)
 
 
+Mapping = tuple[NDArray[np.float32], ...]
+"""From the network's input to the frame: what is taken off, the scale, the limit; each (4,)."""
+
+
+def mapping(placed: Placement, width: int, height: int) -> Mapping:
+    """Return how boxes get back to a frame of this size that was placed so."""
+    pairs = (placed.left, placed.top), (width / placed.width, height / placed.height), (width, height)
+    return tuple(np.array(pair * 2, np.float32) for pair in pairs)
+
+
+def mapped(boxes: NDArray[np.float32], to_frame: Mapping) -> NDArray[np.float32]:
+    """Return boxes (n, 4) xyxy in pixels of the frame, cut at its edges."""
+    shift, scale, limit = to_frame
+    boxes = boxes - shift
+    boxes *= scale
+    np.maximum(boxes, 0, out=boxes)
+    return np.minimum(boxes, limit, out=boxes)
+
+
 class Preprocessor:
     """Writes frames into an engine's input, and maps boxes back.
 
@@ -35,7 +54,7 @@ class Preprocessor:
         self._canvas = np.zeros((self._height, self._width, 3), np.uint8)
         self._dropped = self._canvas
         self._placed = Placement(0, 0, self._width, self._height)
-        self._to_frame: tuple[NDArray[np.float32], ...] = ()  # what is taken off, the scale, the limit
+        self._to_frame: Mapping = ()
 
     def _run(self, pixels: NDArray[np.uint8]) -> None:
         if pixels.shape != self._source:
@@ -72,19 +91,14 @@ class Preprocessor:
 
         :param boxes: (n, 4) xyxy in pixels of the network's input.
         """
-        shift, scale, limit = self._to_frame
-        boxes = boxes - shift
-        boxes *= scale
-        np.maximum(boxes, 0, out=boxes)
-        return np.minimum(boxes, limit, out=boxes)
+        return mapped(boxes, self._to_frame)
 
     def _plan(self, shape: tuple[int, ...]) -> None:
         self._source = shape
         height, width = shape[:2]
         placed = place((width, height), (self._width, self._height), self._fit)
         self._placed = placed
-        mapping = (placed.left, placed.top), (width / placed.width, height / placed.height), (width, height)
-        self._to_frame = tuple(np.array(two * 2, np.float32) for two in mapping)
+        self._to_frame = mapping(placed, width, height)
         self._canvas = np.full((self._height, self._width, shape[2]), self._fit.pad, np.uint8)
         self._dropped = np.empty((height, width, 3), np.uint8)
         if self._target.dtype == np.uint8:

@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ SIGNIFICANT = 0.05
 EXACT = 12
 """Up to so many pairs all signs are tried."""
 PERMUTATIONS = 4000
-NORMAL_975 = 1.959964
+NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
@@ -140,18 +141,14 @@ def _interval(
         drawn = drawn - before[rng.integers(0, len(before), (RESAMPLES, len(before)))].mean(axis=1)
     # Percentiles as far out as the t distribution needs them, and the spread of a sample is smaller than its kind's.
     count = min(len(before), len(after))
-    out = _normal_tail(_t_975(count - 1) * math.sqrt(count / (count - 1)))
+    out = NORMAL.cdf(-_t_975(count - 1) * math.sqrt(count / (count - 1)))
     low, high = np.percentile(drawn, (100 * out, 100 * (1 - out)))
     return value, float(low), float(high)
 
 
-def _normal_tail(z: float) -> float:
-    return 0.5 * math.erfc(z / math.sqrt(2))
-
-
 def _t_975(freedom: int) -> float:
     """Return the 97.5th percentile of the t distribution (Cornish and Fisher's expansion; off by 2 % for 4)."""
-    z = NORMAL_975
+    z = NORMAL.inv_cdf(0.975)
     n = float(max(freedom, 2))
     terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
     return z + terms[0] / n + terms[1] / n**2 + terms[2] / n**3

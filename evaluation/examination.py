@@ -9,7 +9,6 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ import numpy as np
 
 from core.errors import UserError
 from core.images import read_image
-from core.machine import gpus
+from core.machine import gpus, nvidia_smi
 from core.progress import Progress, counter, silent
 from engine.choice import PICTURE, RUNS, Trial, attempt, candidates
 from engine.darknet import random_weights, read_cfg, write_weights
@@ -195,15 +194,8 @@ def _packages() -> dict[str, str]:
 
 def _cards() -> list[str]:
     """Return name, driver, compute capability and memory of each NVIDIA card."""
-    if shutil.which("nvidia-smi") is None:
-        return []
     query = "--query-gpu=name,driver_version,compute_cap,memory.total"
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        answer = subprocess.run(
-            ["nvidia-smi", query, "--format=csv,noheader"], capture_output=True, text=True, timeout=10, check=True
-        )
-        return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
-    return []
+    return [line.strip() for line in nvidia_smi(query, "--format=csv,noheader") if line.strip()]
 
 
 def _small(folder: Path) -> ModelFiles:

@@ -13,10 +13,8 @@ from agent.profile import LoadedProfile
 from core.errors import UserError
 from evaluation import figures
 from evaluation.arena import Score, Trial
-from evaluation.statistics import bounds, described
+from evaluation.statistics import RESAMPLES, bounds, described
 from evaluation.tournament import ArenaConfig, ArenaResult
-
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)

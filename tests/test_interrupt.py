@@ -38,19 +38,25 @@ def started_by(folder: Path) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_leaves_nothing_behind(number: int, tmp_path: Path) -> None:
-    """`timeout` sends SIGTERM twice, and who waits presses Ctrl-C again."""
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "agent.py"), *COMMANDS["arena"]],
-        cwd=tmp_path,
-        env={**os.environ, RUN_MARK: str(tmp_path), "DISPLAY": "", "RETICLE_CACHE": str(tmp_path / "cache")},
+def begun(name: str, folder: Path) -> subprocess.Popen[str]:
+    """Start a command in a process group of its own, as a shell does."""
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "agent.py"), *COMMANDS[name]],
+        cwd=folder,
+        env={**os.environ, RUN_MARK: str(folder), "DISPLAY": "", "RETICLE_CACHE": str(folder / "cache")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         process_group=0,
+        # What a shell starts in the background ignores it, and these tests may run in one.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_leaves_nothing_behind(number: int, tmp_path: Path) -> None:
+    """`timeout` sends SIGTERM twice, and who waits presses Ctrl-C again."""
+    process = begun("arena", tmp_path)
     time.sleep(6)
     for pause_s in (0.0, 0.05, 0.5):
         time.sleep(pause_s)
@@ -72,17 +78,7 @@ def test_a_second_signal_leaves_nothing_behind(number: int, tmp_path: Path) -> N
     ],
 )
 def test_an_interrupt_ends_a_command_and_its_children(name: str, wait_s: float, tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "agent.py"), *COMMANDS[name]],
-        cwd=tmp_path,
-        env={**os.environ, RUN_MARK: str(tmp_path), "DISPLAY": "", "RETICLE_CACHE": str(tmp_path / "cache")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        process_group=0,
-        # What a shell starts in the background ignores it, and these tests may run in one.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = begun(name, tmp_path)
     time.sleep(wait_s)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
     try:

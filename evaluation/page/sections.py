@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.latency_histogram import middle_ns
+from agent.latency_histogram import PERCENTILES, middle_ns
 from agent.recording import INFO, is_recording
 from core.errors import UserError
 from core.provenance import one_line
@@ -20,7 +20,7 @@ from evaluation.page import recorded
 from evaluation.statistics import described
 
 STAGES = ("grab", "preprocess", "infer", "postprocess", "select", "act", "end_to_end", "frame_age")
-PERCENTILES = ("p50", "p90", "p99", "p99_9", "max")
+COLUMNS = (*PERCENTILES, "max")
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,11 @@ def picture(caption: str, png: bytes) -> Picture:
 def _run(path: Path, data: Mapping[str, Any]) -> Section:
     stages = {**data["stages_ms"], "end_to_end": data["end_to_end_ms"], "frame_age": data["frame_age_ms"]}
     lines = [
-        [name.replace("_", " "), *(f"{stages[name][p]:.3f}" for p in PERCENTILES), str(stages[name]["count"])]
+        [name.replace("_", " "), *(f"{stages[name][p]:.3f}" for p in COLUMNS), str(stages[name]["count"])]
         for name in STAGES
         if stages.get(name, {}).get("count")
     ]
-    tables = [Table("Latency, milliseconds", ["stage", *(p.replace("_", ".") for p in PERCENTILES), "count"], lines)]
+    tables = [Table("Latency, milliseconds", ["stage", *(p.replace("_", ".") for p in COLUMNS), "count"], lines)]
     shown = [measure["name"] for measure in data.get("measures", ()) if measure.get("in_run", True)]
     if data.get("episodes"):
         heads = ["episode", "scenario", "seed", *(name.replace("_", " ") for name in shown)]

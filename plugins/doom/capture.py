@@ -111,7 +111,8 @@ class DoomCapture:
         finished = self._game.is_episode_finished()
         if not finished and self._scenario.bots and self._game.is_player_dead():
             self._game.respawn_player()
-        self._score.update(episode, None if finished else self._game.get_state())
+        watched = self._settings.endless and not finished
+        self._score.update(episode, self._game.get_state() if watched else None)
         if finished:
             self.episodes.append(episode)
             self._current = None

@@ -65,7 +65,7 @@ class Score:
     def update(self, episode: Episode, state: Any) -> None:
         """Count what happened since the last call.
 
-        :param state: what the game shows now; None once the episode is at its end.
+        :param state: what the game shows now, where the episode is endless; None at its end, and else.
         """
         weapon, ammo = self._held()
         if weapon == self._weapon and ammo < self._ammo:

@@ -157,13 +157,13 @@ def _panorama(wad: Wad) -> NDArray[np.uint8]:
     azimuth = np.radians(np.arange(0, 540, 1 / PER_DEG) - 180)
     below = np.radians(np.arange(-HIGHEST_DEG, HIGHEST_DEG, 1 / PER_DEG))
     found = np.empty((len(below), len(azimuth), 3), np.uint8)
-    wall = wad.flat(WALL)
+    wall, floor, ceiling = (wad.flat(name) for name in (WALL, FLOOR, CEILING))
     for row, angle in enumerate(below):
         plane = EYE if angle > 0 else CEILING_ABOVE
         distance = plane / abs(math.tan(angle)) if angle else math.inf
         if distance < RADIUS:
             x, y = distance * np.sin(azimuth), distance * np.cos(azimuth)
-            found[row] = wad.flat(FLOOR if angle > 0 else CEILING)[y.astype(np.intp) % 64, x.astype(np.intp) % 64]
+            found[row] = (floor if angle > 0 else ceiling)[y.astype(np.intp) % 64, x.astype(np.intp) % 64]
         else:
             shade = 0.55 + 0.3 * np.sign(np.sin(azimuth * 6)) * 0.3  # bays, lighter and darker
             pixels = wall[int(RADIUS * math.tan(angle)) % 64, (RADIUS * azimuth).astype(np.intp) % 64]
