@@ -108,9 +108,9 @@ class DoomCapture:
         turn = action.dx * self._settings.degrees_per_count
         look = -action.dy * self._settings.degrees_per_count  # which the engine counts upwards
         self._game.make_action([turn, look, float(action.buttons & LEFT != 0)], self._settings.tics)
+        if self._scenario.bots and not self._game.is_episode_finished() and self._game.is_player_dead():
+            self._game.respawn_player()  # which lets time pass, and may be the episode's last
         finished = self._game.is_episode_finished()
-        if not finished and self._scenario.bots and self._game.is_player_dead():
-            self._game.respawn_player()
         watched = self._settings.endless and not finished
         self._score.update(episode, self._game.get_state() if watched else None)
         if finished:
