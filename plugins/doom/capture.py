@@ -14,7 +14,7 @@ from agent.factories import CaptureFactory, Sample, Tell
 from agent.hookspecs import hookimpl
 from agent.types import IDLE, LEFT, Action, Detections, Episode, Frame
 from core.errors import UserError
-from plugins.doom.game import NAMES, TIC_RATE, Settings, begin, started, truth
+from plugins.doom.game import NAMES, TIC_RATE, Settings, begin, started, supply, truth
 from plugins.doom.levdoom import SUITE
 from plugins.doom.scenarios import find
 from plugins.doom.score import ENDLESS_MEASURES, MEASURES, Score
@@ -49,8 +49,7 @@ class DoomCapture:
         self._current: Episode | None = None
         self._scenario = find(settings.scenario, context)
         self._stack = ExitStack()
-        self._game = self._stack.enter_context(started(settings, self._scenario, "PLAYER"))
-        self._score = Score(self._game, settings.endless, self._scenario.bots)
+        self._start(context.seed)
 
     def grab(self) -> Frame | None:
         """Move the world on by the pending action, and return what it shows; None after the last episode."""
@@ -88,10 +87,18 @@ class DoomCapture:
         """End the game and its process."""
         self._stack.close()
 
+    def _start(self, seed: int) -> None:
+        self._game = self._stack.enter_context(started(self._settings, self._scenario, "PLAYER", seed))
+        self._score = Score(self._game, self._settings.endless, self._scenario.bots)
+
     def _begin(self) -> None:
         seed = self._seed + len(self.episodes)
-        self._game.set_seed(seed)
-        self._game.new_episode()
+        if not self._scenario.bots:
+            self._game.set_seed(seed)
+            self._game.new_episode()
+        elif self.episodes:  # a game for many takes its seed when it starts, and never again
+            self._stack.close()
+            self._start(seed)
         begin(self._game, self._settings, self._scenario)
         self._current = Episode(self._scenario.name, seed)
         self._take()  # what was decided on the last episode's frames
@@ -110,6 +117,9 @@ class DoomCapture:
         self._game.make_action([turn, look, float(action.buttons & LEFT != 0)], self._settings.tics)
         if self._scenario.bots and not self._game.is_episode_finished() and self._game.is_player_dead():
             self._game.respawn_player()  # which lets time pass, and may be the episode's last
+            if not self._game.is_episode_finished():
+                supply(self._game, self._settings)
+                self._score.revived()
         finished = self._game.is_episode_finished()
         watched = self._settings.endless and not finished
         self._score.update(episode, self._game.get_state() if watched else None)

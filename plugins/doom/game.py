@@ -81,10 +81,11 @@ class Settings(PluginSettings):
 
 
 @contextlib.contextmanager
-def started(settings: Settings, scenario: Scenario, mode: str) -> Iterator[Any]:
+def started(settings: Settings, scenario: Scenario, mode: str, seed: int | None = None) -> Iterator[Any]:
     """Start a game, yield it, and end it and its process whatever happens.
 
     :param mode: the name of one of vizdoom's modes: PLAYER waits for the agent, ASYNC_SPECTATOR for nobody.
+    :param seed: of the first episode, and of all that an engine plays with bots.
     :raises UserError: the game does not start.
     """
     import vizdoom
@@ -93,6 +94,8 @@ def started(settings: Settings, scenario: Scenario, mode: str) -> Iterator[Any]:
     if not game.load_config(str(scenario.config)):
         raise UserError(f"{scenario.config}: ViZDoom cannot read this scenario")
     game.set_mode(getattr(vizdoom.Mode, mode))
+    if seed is not None:
+        game.set_seed(seed)
     button, variable = vizdoom.Button, vizdoom.GameVariable
     game.set_available_buttons([button.TURN_LEFT_RIGHT_DELTA, button.LOOK_UP_DOWN_DELTA, button.ATTACK])
     game.set_available_game_variables(
@@ -138,7 +141,14 @@ def free_port() -> int:
 
 def begin(game: Any, settings: Settings, scenario: Scenario) -> None:
     """Give an episode that has begun what its settings say: bots, a player whom nobody can hurt, ammunition."""
-    for command in [*(["addbot"] * settings.bots if scenario.bots else ()), *(SUPPLIES if settings.endless else ())]:
+    for _ in range(settings.bots if scenario.bots else 0):
+        game.send_game_command("addbot")
+    supply(game, settings)
+
+
+def supply(game: Any, settings: Settings) -> None:
+    """Give the player what an endless episode says; who appears in another kills also one whom nobody can hurt."""
+    for command in SUPPLIES if settings.endless else ():
         game.send_game_command(command)
 
 

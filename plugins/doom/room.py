@@ -11,8 +11,8 @@ from pathlib import Path
 
 SIZE, HEIGHT = 1024, 256
 """Of the room, in the map's units: a player is 56 high."""
-STARTS = 8
-"""Where players appear, on a circle; Doom has places for eight."""
+STARTS = 24
+"""Where players appear, on a circle: three for each, so that hardly anyone appears in another, which kills that one."""
 STARTS_RADIUS = 400
 WALL, FLOOR, CEILING = "STARTAN2", "FLOOR4_8", "CEIL3_5"
 """Textures that Freedoom has, as Doom does."""

@@ -56,7 +56,7 @@ class Score:
     def begin(self) -> None:
         """Begin an episode, with the weapon and the ammunition that there are."""
         self._weapon, self._ammo = self._held()
-        self._shots = self._tics = self._hits = self._kills = 0
+        self._shots = self._tics = self._hits = self._hits_before = self._kills = 0
         self._first_hit_tic: int | None = None
         self._in_view: dict[int, float] = {}
         self._since: dict[int, int] = {}
@@ -73,7 +73,7 @@ class Score:
         self._weapon, self._ammo = weapon, ammo
         # Time and hits are back at 0 once an episode is won.
         self._tics = max(self._tics, int(self._game.get_episode_time()))
-        self._hits = max(self._hits, int(self._game.get_game_variable(self._variable.HITCOUNT)))
+        self._hits = max(self._hits, self._hits_before + self._counted_hits())
         if self._hits and self._first_hit_tic is None:
             self._first_hit_tic = self._tics
         kills = int(self._game.get_game_variable(self._kill_count))
@@ -83,6 +83,14 @@ class Score:
                 self._game.send_game_command(SUPPLIES[-1])
         self._kills = kills
         episode.scores = self._scores()
+
+    def revived(self) -> None:
+        """Go on after the player's death: ammunition lost by it was not fired, and the game counts hits from 0."""
+        self._weapon, self._ammo = self._held()
+        self._hits_before = self._hits - self._counted_hits()
+
+    def _counted_hits(self) -> int:
+        return int(self._game.get_game_variable(self._variable.HITCOUNT))
 
     def _watch(self, state: Any, killed: int) -> None:
         """Note since when each target has been in view, and how long those took that were killed just now.

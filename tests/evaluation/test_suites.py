@@ -140,6 +140,20 @@ def test_endless_episodes_last_their_time_and_count_by_the_minute(agent, tmp_pat
     assert 100 < good["time_to_kill_ms"]["mean"] < 20_000
 
 
+def test_an_episode_with_bots_is_its_seeds_whatever_was_played_before(agent, tmp_path: Path) -> None:
+    settings = ("scenario=players", "endless=true", "limit_s=12")
+    options = (*ORACLE, *(part for setting in settings for part in ("--set", f"capture.{setting}")))
+    played = {}
+    for name, seed, episodes in (("two", 31, 2), ("second", 32, 1)):
+        done = agent("--profile", "doom.yaml", *options, "--seed", seed, "--episodes", episodes, "--report", name)
+        assert done.returncode == 0, done.stderr
+        played[name] = json.loads((tmp_path / name).read_text())["episodes"]
+        for episode in played[name]:
+            del episode["decisions"]  # its digest has the number of each frame in the run
+    assert played["two"][1] == played["second"][0]
+    assert played["two"][1]["hits"] > 3
+
+
 def test_profiles_and_values_of_a_setting_are_compared(agent, tmp_path: Path) -> None:
     profile = (ROOT / "profiles" / "doom.yaml").read_text()
     for name, gain in (("a", 0.05), ("b", 0.6)):
