@@ -11,6 +11,10 @@ from cli.console import progress
 from cli.options import Cfg, Json, Model, Names, Plugins, Size, Weights, input_size, model_files, one_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engine.boxes import Rows
+    from evaluation.datasets import Annotated as Labelled
     from evaluation.intervals import Interval
 
 
@@ -30,20 +34,27 @@ def evaluate(
     against: Annotated[
         str | None, typer.Option(help="Compare with another precision of the same engine, picture by picture: fp32.")
     ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Draw the pictures with the most misses and false boxes to this PNG.")
+    ] = None,
     plugin: Plugins = None,
     json_file: Json = None,
 ) -> None:
     """Measure accuracy on annotated images: COCO's AP, Darknet's AP50, and an old tutorial's protocol beside them."""
     from agent.discovery import discover
-    from cli.output import print_provenance, save_json
+    from cli.console import out
+    from cli.output import print_provenance, save, save_json
     from cli.tables import print_table
     from core.files import check_writable
     from core.precision import PRECISIONS
     from core.provenance import provenance
     from evaluation.evaluate import EvaluateConfig
     from evaluation.evaluate import evaluate as run
+    from evaluation.misses import misses
+    from evaluation.misses import sheet as drawn
 
     check_writable(json_file)
+    check_writable(sheet)
     one_of("--precision", precision, PRECISIONS)
     if against is not None:
         one_of("--against", against, PRECISIONS)
@@ -52,8 +63,14 @@ def evaluate(
         discover(plugin)
     files = model_files(model, cfg, weights, names)
     config = EvaluateConfig(files, images, annotations, input_size(size), engine, precision, resize, against)  # type: ignore[arg-type]
+    pictures: list[bytes] = []
+
+    def look(found: Sequence[Rows], truth: Sequence[Labelled], classes: Sequence[str]) -> None:
+        if worst := misses(found, truth):
+            pictures.append(drawn(worst, classes))
+
     with progress() as tell:
-        result = run(config, tell)
+        result = run(config, tell, None if sheet is None else look)
     found = result.intervals
     lines = [
         ["AP50, COCO's (pycocotools)", f"{result.ap50:.2f}", _span(found["ap50"])],
@@ -71,6 +88,10 @@ def evaluate(
     block = provenance(model=result.model, engine=result.engine, precision=result.precision)
     print_provenance(block)
     save_json(json_file, result.to_dict(), block)
+    for picture in pictures:
+        save(sheet, picture, "contact sheet")
+    if sheet is not None and not pictures:
+        out.print("nothing was missed and no box is false: there is no sheet to draw")
 
 
 def _span(interval: Interval, sign: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from typing import Any, Literal
 from core.geometry import Resize
 from core.precision import Precision
 from core.progress import Progress, counter, silent
+from engine.boxes import Rows
 from engine.choice import resolve
 from engine.darknet import Network
 from engine.engine import check_engine
@@ -17,7 +19,7 @@ from engine.pipeline import fit_of
 from engine.worker import Job, Worker
 from evaluation import tutorial
 from evaluation.accuracy import CONFIDENCE, matched, measure, predictions
-from evaluation.datasets import read
+from evaluation.datasets import Annotated, read
 from evaluation.intervals import AP50, Interval, difference, interval, match, of_scoring
 
 
@@ -78,7 +80,11 @@ class Evaluation:
         }
 
 
-def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
+Look = Callable[[Sequence[Rows], Sequence[Annotated], Sequence[str]], None]
+"""Is shown what was found in each image, the truth, and the classes' names."""
+
+
+def evaluate(config: EvaluateConfig, progress: Progress = silent, look: Look | None = None) -> Evaluation:
     """Detect in every image and score what was found.
 
     :raises UserError: a file is missing or wrong, or the engine is not there.
@@ -110,6 +116,8 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent) -> Evaluation:
             "ap_difference": difference(matches, other),
             "ap50_difference": difference(matches, other, AP50),
         }
+    if look is not None:
+        look(found, truth, names)
     result = measure(found, truth, names, scoring)
     return Evaluation(
         engine,
