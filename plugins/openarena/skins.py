@@ -126,7 +126,44 @@ class Colours:
                 foreign = ~about[of_it] & (number[of_it] < whose) & pure[of_it]  # light only adds
                 number[of_it[~about[of_it]]] = whose
                 known[of_it[~foreign]] = True
+                lit = ~about[of_it] & ~foreign
+                if lit.any():
+                    _correct(x, y, number, of_it, of_it[lit], int(whose))
         return known
+
+
+def _correct(
+    x: NDArray[np.intp],
+    y: NDArray[np.intp],
+    number: NDArray[np.int64],
+    piece: NDArray[np.intp],
+    lit: NDArray[np.intp],
+    whose: int,
+) -> None:
+    """Give back to a piece's player, in place, what light made another's of it.
+
+    Light adds to a number, so that where it fades there is a band of every number above the player's. Such bands are
+    small, and beside pixels whose number is nobody's.
+
+    :param piece: the rows of the piece.
+    :param lit: those of them that are lit so that they are nobody's.
+    """
+    left, top = int(x[piece].min()), int(y[piece].min())
+    shape = (int(y[piece].max()) - top + 1, int(x[piece].max()) - left + 1)
+    light = np.zeros(shape, np.uint8)
+    light[y[lit] - top, x[lit] - left] = 1
+    beside = cv2.dilate(light, np.ones((3, 3), np.uint8))
+    for other in np.unique(number[piece[number[piece] > whose]]).tolist():
+        mask = np.zeros(shape, np.uint8)
+        of_it = piece[number[piece] == other]
+        mask[y[of_it] - top, x[of_it] - left] = 1
+        _, labels, found, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+        which = labels[y[of_it] - top, x[of_it] - left]
+        near = np.zeros(len(found), bool)
+        near[which[beside[y[of_it] - top, x[of_it] - left] > 0]] = True
+        most = max(int((number == other).sum()) // 4, len(piece) // 16)
+        small = near & (found[:, cv2.CC_STAT_AREA] <= most)
+        number[of_it[small[which]]] = whose
 
 
 @dataclass(frozen=True)

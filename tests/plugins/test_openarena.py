@@ -186,6 +186,21 @@ def test_players_behind_smoke_and_flashes_are_seen_whole(grey: int, strength: fl
         assert seen.xyxy.tolist() == [[22, 10, 28, 15], [20, 10, 30, 30]]
 
 
+@given(number=st.integers(60, 200), brightness=st.integers(20, 55), x=st.integers(0, 18))
+def test_light_makes_nobody_of_another(number: int, brightness: int, x: int) -> None:
+    """A glow that fades makes bands of all numbers above a player's, another player's among them."""
+    colours = skins.Colours({"sarge/default": number, "major/default": number + 10})
+    picture = np.full((60, 90, 3), 60, np.float64)
+    picture[10:50, 20:44] = (255, 0, number)
+    picture[20:44, 60:72] = (255, 0, number + 10)
+    plain = np.full((60, 90, 3), 60, np.uint8)
+    before = colours.seen(picture.astype(np.uint8), plain)
+    assert before.xyxy.tolist() == [[20, 10, 44, 50], [60, 20, 72, 44]]
+    rows, columns = np.mgrid[:60, :90]
+    picture[..., 2] += np.rint(brightness * np.clip(1 - np.hypot(rows - 30, columns - 23 - x) / 8, 0, 1))
+    assert colours.seen(np.clip(picture, 0, 255).astype(np.uint8), plain).xyxy.tolist() == before.xyxy.tolist()
+
+
 def test_a_lamp_is_no_player() -> None:
     colours = skins.Colours({"sarge/default": 85})
     lamp = np.full((40, 60, 3), 60, np.uint8)
