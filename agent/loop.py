@@ -75,11 +75,13 @@ def run(
     duration_s: float | None,
     patience_s: float = 0.5,
     max_fps: float | None = None,
+    max_share: float | None = None,
 ) -> None:
     """Run until the frames end, the time is up or `stop` is set, and count into `statistics`.
 
     :param patience_s: live, buttons are released when there has been no new picture for so long.
     :param max_fps: live, work on no more frames a second; those in between are dropped.
+    :param max_share: live, work for no more than this part of the time: after a frame rest in proportion to it.
 
     `stop` then holds the reason. Buttons are the caller's to release: the interlock's `disarm` does it.
 
@@ -91,9 +93,23 @@ def run(
         if lock_step:
             _lock_step(roles, until_ns, stop, statistics)
         else:
-            _live(roles, until_ns, stop, statistics, int(patience_s * 1e9), int(1e9 / max_fps) if max_fps else 0)
+            pace = _Pace(int(1e9 / max_fps) if max_fps else 0, 1 / max_share if max_share else 1.0)
+            _live(roles, until_ns, stop, statistics, int(patience_s * 1e9), pace)
     finally:
         statistics.ended_ns = roles.clock()
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """How long a frame's turn lasts: `period_ns` at the least, and `stretch` times as long as the work on it."""
+
+    period_ns: int
+    stretch: float
+
+    def rest_ns(self, taken_ns: int, done_ns: int) -> int:
+        """Return how long to rest after a frame that was taken and done then; below 0 is not at all."""
+        worked = done_ns - taken_ns
+        return max(self.period_ns, int(worked * self.stretch)) - worked
 
 
 def _lock_step(roles: ActiveRoles, until_ns: int | None, stop: StopFlag, statistics: RunStatistics) -> None:
@@ -115,7 +131,7 @@ def _live(
     stop: StopFlag,
     statistics: RunStatistics,
     patience_ns: int,
-    period_ns: int,
+    pace: _Pace,
 ) -> None:
     slot = Slot()
     thread = CaptureThread(roles.capture, slot)
@@ -131,7 +147,7 @@ def _live(
             if frame is not None:
                 _step(roles, frame, statistics, live=True)
                 seen_ns = frame.acted_ns
-                rest_ns = frame.taken_ns + period_ns - seen_ns
+                rest_ns = pace.rest_ns(frame.taken_ns, seen_ns)
                 if rest_ns > 0:  # shorter than the watchdog's patience
                     time.sleep(min(rest_ns, patience_ns // 4) / 1e9)
             elif slot.ended:

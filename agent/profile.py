@@ -68,6 +68,13 @@ class LoopSettings(BaseModel):
         le=10_000,
         description="Live, work on no more frames a second than this; the newest wins, and the network rests.",
     )
+    max_share: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Live, work on frames for no more than this part of the time, by how long the last one took; the "
+        "game has the rest of the card or processor.",
+    )
     cpus: tuple[int, ...] = Field((), description="Run on these processors only, numbered from 0 (Linux, Windows).")
     nice: int | None = Field(
         None,

@@ -103,7 +103,10 @@ class Described(Protocol):
     """A detector that says what it runs, for reports."""
 
     def describe(self) -> Mapping[str, Any]:
-        """Return `model` (`name` and `sha256`), `engine` and `precision` as resolved, as JSON has them."""
+        """Return `model` (`name` and `sha256`), `engine` and `precision` as resolved, as JSON has them.
+
+        `fallback` besides, where it may change to a smaller network in mid-run: see docs/reports.md.
+        """
 
 
 class Selection(Protocol):

@@ -25,7 +25,7 @@ from agent.observers import ObserverQueue
 from agent.plan import Options, Plan, make_plan
 from agent.priority import share
 from agent.profile import Choice, LoadedProfile
-from agent.roles import Described, Environment
+from agent.roles import Described, Detector, Environment
 from agent.statistics import RunStatistics
 from agent.types import Episode, Measure
 from core.closing import told_of_closing
@@ -59,7 +59,7 @@ class Result:
     path: Path | None = None
     """The profile's file."""
     detector: dict[str, Any] = field(default_factory=dict)
-    """What the detector says that it ran: `model`, `engine` and `precision` as resolved."""
+    """What the detector says that it ran: `model`, `engine`, `precision` as resolved, and `fallback` if it has one."""
     adapted: dict[str, Any] = field(default_factory=dict)
     """What was learnt of scale and delay during the run (`calibration.adapt`)."""
     failures: list[str] = field(default_factory=list)
@@ -110,7 +110,7 @@ def play(
         caught = stack.enter_context(_signals(stop))
         stack.enter_context(share(profile.loop, loaded.path))
         roles, context = _create_roles(stack, plan, context, stop, failures)
-        detector = dict(roles.detector.describe()) if isinstance(roles.detector, Described) else {}
+        detector = roles.detector
         roles = applied(middleware, roles, context)
         asked = options.episodes or (profile.episodes if options.footage is None else None)
         if asked and context.environment is None:
@@ -124,7 +124,8 @@ def play(
             with _no_collections(), watch(statistics) if plan.lock_step else nullcontext():
                 duration_s = options.duration_s or profile.duration_s
                 patience_s = profile.safety.watchdog_ms / 1e3
-                run(roles, statistics, stop, plan.lock_step, duration_s, patience_s, profile.loop.max_fps)
+                pace = profile.loop
+                run(roles, statistics, stop, plan.lock_step, duration_s, patience_s, pace.max_fps, pace.max_share)
         except Exception as raised:
             error = raised
             stop.set("an error")
@@ -149,11 +150,22 @@ def play(
         signal=caught.numbers[0] if caught.numbers else 0,
         setup={"seed": context.seed, **plan.described()},
         path=loaded.path,
-        detector=detector,
+        detector=_described(detector, failures),
         adapted={} if roles.estimator is None else roles.estimator.to_dict(),
         failures=[*(f"observer {name}: {why}" for name, why in roles.observers.reasons.items()), *failures],
         error=error,
     )
+
+
+def _described(detector: Detector, failures: list[str]) -> dict[str, Any]:
+    """Return what a detector says of itself, at the run's end: by then it may run something else than at its start."""
+    if not isinstance(detector, Described):
+        return {}
+    try:
+        return dict(detector.describe())
+    except Exception as error:  # the run is over, and its result must not be lost
+        failures.append(f"the detector does not say what it ran: {type(error).__name__}: {error}")
+        return {}
 
 
 def _context(loaded: LoadedProfile, options: Options, plan: Plan, stop: StopFlag) -> Context:

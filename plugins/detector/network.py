@@ -12,9 +12,11 @@ from pydantic import Field
 
 from agent.context import Context
 from agent.factories import DetectorFactory, PluginSettings
+from agent.roles import Detector
 from agent.types import Detections, Frame
 from core.command import COMMAND
 from core.errors import UserError
+from plugins.detector.fallback import Fallback, FallbackDetector
 
 if TYPE_CHECKING:
     from engine.models import Files
@@ -56,6 +58,17 @@ class EngineSettings(PluginSettings):
         description="How a frame of another shape becomes the input: `letterbox` keeps proportions, `stretch` "
         "does not, `auto` is what the network was made for (a cfg's letter_box).",
     )
+    fallback: Fallback | None = Field(
+        None,
+        description="Live, change to a smaller size when the network takes too long, and stay there: `size`, a side or "
+        "width and height in pixels, and `budget_ms`, which 99 % of 200 frames must not exceed. Both sizes are loaded "
+        "before the run.",
+    )
+
+    def smaller(self) -> EngineSettings:
+        """Return the settings of the network to fall back on."""
+        assert self.fallback is not None
+        return self.model_copy(update={"size": self.fallback.size, "fallback": None})
 
 
 class NetworkDetector:
@@ -105,8 +118,12 @@ def network_factory(
     :param files_of: returns the model's files that settings name; raises `UserError` where they name none.
     """
 
-    def create(given: Any, context: Context) -> NetworkDetector:
-        return NetworkDetector(files_of(given, context), given)
+    def create(given: Any, context: Context) -> Detector:
+        files = files_of(given, context)
+        first = NetworkDetector(files, given)
+        if given.fallback is None or context.lock_step:  # which waits for the network, however long it takes
+            return first
+        return FallbackDetector(first, NetworkDetector(files, given.smaller()), given.fallback)
 
     def prepare(given: Any, context: Context) -> None:
         """Find out which engine is the fastest here, where the settings leave that open and it is not known yet."""
@@ -115,11 +132,16 @@ def network_factory(
         from engine.models import load
 
         if given.engine == AUTO:
-            model, _ = load(files_of(given, context), _size(given))
-            resolve(given.engine, model, given.precision)
+            for each in both(given, context):
+                model, _ = load(files_of(given, context), _size(each))
+                resolve(given.engine, model, given.precision)
 
     def check(given: Any, context: Context) -> None:
-        _check(files_of(given, context), given)
+        for each in both(given, context):
+            _check(files_of(given, context), each)
+
+    def both(given: Any, context: Context) -> list[EngineSettings]:
+        return [given] if given.fallback is None or context.lock_step else [given, given.smaller()]
 
     def named_classes(given: Any, context: Context) -> tuple[str, ...]:
         from engine.models import names_of

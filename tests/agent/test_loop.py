@@ -330,6 +330,17 @@ def test_a_capped_loop_rests_and_takes_the_newest() -> None:
 
 
 @pytest.mark.alone  # it goes by real durations
+def test_a_loop_with_a_share_rests_by_how_long_it_worked() -> None:
+    finder = Finder()
+    finder.delay_s = 0.01
+    roles, _, stop = active(Frames(100, period_s=0.004), finder)
+    statistics = RunStatistics()
+    run(roles, statistics, stop, lock_step=False, duration_s=None, max_share=0.25)
+    assert 5 <= statistics.frames <= 12, "a turn is four times the 10 ms of work"
+    assert statistics.frames + statistics.dropped == 100
+
+
+@pytest.mark.alone  # it goes by real durations
 def test_a_network_that_others_slow_down_is_counted() -> None:
     class Contended(Finder):
         def detect(self, frame):

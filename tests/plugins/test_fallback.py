@@ -1,0 +1,87 @@
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.types import Detections, Frame
+from plugins.detector.fallback import MOST_LATE, SETTLING, WINDOW, Fallback, FallbackDetector
+from tests.conftest import FIXED
+
+PIXELS = np.zeros((2, 2, 3), np.uint8)
+
+
+class Network:
+    """Finds nothing, and takes its time for the frames that it is told."""
+
+    names = ("thing",)
+
+    def __init__(self, late: frozenset[int] = frozenset()) -> None:
+        self.late = late
+        self.seen: list[int] = []
+
+    def detect(self, frame: Frame) -> Detections:
+        self.seen.append(frame.index)
+        if frame.index in self.late:
+            until = time.perf_counter_ns() + 3_000_000
+            while time.perf_counter_ns() < until:
+                pass
+        return Detections.empty()
+
+
+def play(late: frozenset[int], frames: int) -> tuple[Network, Network, FallbackDetector]:
+    first, smaller = Network(late), Network()
+    # Half a second: no other program makes a frame late that is not told to be.
+    detector = FallbackDetector(first, smaller, Fallback(size=320, budget_ms=2.5))
+    for index in range(frames):
+        detector.detect(Frame(PIXELS, index, 0, 0))
+    return first, smaller, detector
+
+
+@settings(max_examples=20, deadline=None)
+@given(late=st.frozensets(st.integers(0, 399), max_size=8))
+def test_it_changes_when_more_than_one_frame_in_a_hundred_is_late(late: frozenset[int]) -> None:
+    first, smaller, detector = play(late, 400)
+    counted = sorted(index for index in late if index >= SETTLING)
+    changes = [c for a, c in zip(counted, counted[MOST_LATE:], strict=False) if c - a < WINDOW]
+    assert first.seen + smaller.seen == list(range(400))
+    if changes:
+        assert len(first.seen) <= changes[0] + 1, "another program may make it earlier, and nothing later"
+    assert detector.describe()["fallback"]["after_frames"] == (len(first.seen) if smaller.seen else None)
+
+
+def test_a_live_run_goes_on_with_the_smaller_network(agent, tmp_path: Path) -> None:
+    live = ("--profile", "doom.yaml", *FIXED, "--set", "mode=live", "--duration", 8, "--report", "a.json")
+    done = agent(*live, "--set", "detector.fallback={size: [320, 256], budget_ms: 0.1}")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert report["fallback"] == {"size": [320, 256], "budget_ms": 0.1, "after_frames": SETTLING + MOST_LATE + 1}
+    assert report["frames"] > SETTLING + MOST_LATE + 1
+    assert f"from frame {SETTLING + MOST_LATE + 1} on it runs at 320x256" in done.stderr
+
+
+def test_in_lock_step_it_stays_with_the_network_that_it_has(agent, tmp_path: Path) -> None:
+    done = agent(
+        "--profile", "doom.yaml", *FIXED, "--episodes", 1, "--set", "capture.limit_s=4", "--report", "a.json",
+        "--set", "detector.fallback={size: 320, budget_ms: 0.1}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "a.json").read_text())["fallback"] is None
+
+
+@pytest.mark.parametrize(
+    ("fallback", "says"),
+    [
+        ("{size: [320, 240], budget_ms: 9}", "multiple of 32"),
+        ("{size: 320, budget_ms: 0}", "budget_ms"),
+        ("{}", "size"),
+    ],
+)
+def test_a_size_or_budget_that_cannot_be_is_one_sentence(agent, fallback: str, says: str) -> None:
+    done = agent("--profile", "doom.yaml", *FIXED, "--set", "mode=live", "--set", f"detector.fallback={fallback}")
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
