@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,11 @@ class Fallback(BaseModel):
 class FallbackDetector:
     """Runs a network until it takes too long, and a smaller one from then on; both are loaded when the run starts."""
 
-    def __init__(self, first: Detector, smaller: Detector, fallback: Fallback) -> None:
+    def __init__(
+        self, first: Detector, smaller: Detector, fallback: Fallback, clock: Callable[[], int] = time.perf_counter_ns
+    ) -> None:
         self.names = first.names
+        self._clock = clock
         self._first = self._active = first
         self._smaller = smaller
         self._fallback = fallback
@@ -48,10 +52,10 @@ class FallbackDetector:
 
     def detect(self, frame: Frame) -> Detections:
         """Return the boxes in the frame, best first."""
-        begin_ns = time.perf_counter_ns()
+        begin_ns = self._clock()
         found = self._active.detect(frame)
         if self._since is None:
-            self._watch(time.perf_counter_ns() - begin_ns > self._budget_ns)
+            self._watch(self._clock() - begin_ns > self._budget_ns)
         return found
 
     def _watch(self, late: bool) -> None:

@@ -1,10 +1,9 @@
 import json
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.types import Detections, Frame
@@ -22,35 +21,26 @@ class Network:
     def __init__(self, late: frozenset[int] = frozenset()) -> None:
         self.late = late
         self.seen: list[int] = []
+        self.now_ns = 0
 
     def detect(self, frame: Frame) -> Detections:
         self.seen.append(frame.index)
-        if frame.index in self.late:
-            until = time.perf_counter_ns() + 3_000_000
-            while time.perf_counter_ns() < until:
-                pass
+        self.now_ns += 3_000_000 if frame.index in self.late else 2_000_000
         return Detections.empty()
 
 
-def play(late: frozenset[int], frames: int) -> tuple[Network, Network, FallbackDetector]:
-    first, smaller = Network(late), Network()
-    # Half a second: no other program makes a frame late that is not told to be.
-    detector = FallbackDetector(first, smaller, Fallback(size=320, budget_ms=2.5))
-    for index in range(frames):
-        detector.detect(Frame(PIXELS, index, 0, 0))
-    return first, smaller, detector
-
-
-@settings(max_examples=20, deadline=None)
-@given(late=st.frozensets(st.integers(0, 399), max_size=8))
+@given(late=st.frozensets(st.integers(0, 599), max_size=8))
 def test_it_changes_when_more_than_one_frame_in_a_hundred_is_late(late: frozenset[int]) -> None:
-    first, smaller, detector = play(late, 400)
+    first, smaller = Network(late), Network()
+    detector = FallbackDetector(first, smaller, Fallback(size=320, budget_ms=2.5), lambda: first.now_ns)
+    for index in range(600):
+        detector.detect(Frame(PIXELS, index, 0, 0))
     counted = sorted(index for index in late if index >= SETTLING)
     changes = [c for a, c in zip(counted, counted[MOST_LATE:], strict=False) if c - a < WINDOW]
-    assert first.seen + smaller.seen == list(range(400))
-    if changes:
-        assert len(first.seen) <= changes[0] + 1, "another program may make it earlier, and nothing later"
-    assert detector.describe()["fallback"]["after_frames"] == (len(first.seen) if smaller.seen else None)
+    after = changes[0] + 1 if changes else None
+    assert first.seen == list(range(after or 600))
+    assert smaller.seen == list(range(after or 600, 600))
+    assert detector.describe()["fallback"]["after_frames"] == after
 
 
 def test_a_live_run_goes_on_with_the_smaller_network(agent, tmp_path: Path) -> None:
