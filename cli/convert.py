@@ -45,6 +45,7 @@ class Arguments:
     target: str | None
     max_batch: int
     workspace_gb: float | None
+    version_compatible: bool
     json_file: Path | None
 
 
@@ -101,6 +102,12 @@ def convert(
     ] = None,
     max_batch: Annotated[int, typer.Option(min=1, help="Pictures in a batch at the most (ONNX, TensorRT).")] = 1,
     workspace_gb: Annotated[float | None, typer.Option(min=0.01, help="Memory that TensorRT may work in.")] = None,
+    version_compatible: Annotated[
+        bool,
+        typer.Option(
+            "--version-compatible", help="Build TensorRT's engine for the runtime tensorrt-lean, and later ones."
+        ),
+    ] = False,
     json_file: Json = None,
 ) -> None:
     """Make a bundle of your own network, at the precision and for the engine you want.
@@ -137,6 +144,7 @@ def _run(given: Arguments) -> None:
             None,
             given.max_batch,
             given.workspace_gb,
+            given.version_compatible,
             str(given.keras or ""),
         )
         if given.tune:
@@ -169,6 +177,10 @@ def _check(given: Arguments) -> None:
         one_of("--target", given.target, TARGETS)
     if given.workspace_gb is not None and given.target not in ("tensorrt", "tensorrt-rtx"):
         raise UserError("--workspace-gb belongs to --target tensorrt or tensorrt-rtx")
+    if given.version_compatible and given.target != "tensorrt":
+        raise UserError(
+            "--version-compatible belongs to --target tensorrt; an engine for RTX is compiled where it runs"
+        )
 
 
 def _source(given: Arguments, scratch: Path) -> tuple[Files, Path]:

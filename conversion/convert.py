@@ -116,6 +116,7 @@ class Request:
     :param limit: of pictures that calibration looks at.
     :param allow_unfit: calibrate on pictures that are unfit for it, to see what that does.
     :param tune: looks for the best INT8; None takes `int8` as it is.
+    :param version_compatible: build TensorRT's engine for the runtime `tensorrt-lean`, of this version and later ones.
     """
 
     files: Files
@@ -129,6 +130,7 @@ class Request:
     tune: Tuner | None = None
     max_batch: int = 1
     workspace_gb: float | None = None
+    version_compatible: bool = False
     source: str = ""
 
 
@@ -173,6 +175,8 @@ def check(request: Request) -> None:
         raise UserError("tuning needs precision int8 and pictures to calibrate on")
     if request.workspace_gb is not None and target not in ("tensorrt", "tensorrt-rtx"):
         raise UserError("workspace_gb is for the targets tensorrt and tensorrt-rtx")
+    if request.version_compatible and target != "tensorrt":
+        raise UserError("version_compatible is for the target tensorrt; an engine for RTX is compiled where it runs")
     if request.calibrate is not None and request.precision != "int8":
         raise UserError("calibration is for precision int8")
     if request.max_batch > 1 and target in ("openvino", "savedmodel"):
@@ -254,13 +258,14 @@ def _tensorrt(
     from engine import tensorrt_api
 
     version = tensorrt_api.version(tensorrt_api.load(target))
-    name = engine_name(target, request.precision)
+    runtime = "tensorrt-lean" if request.version_compatible else target
+    name = engine_name(runtime, request.precision)
     batch = (1, request.max_batch) if request.max_batch > 1 else None
     network = builder.network
     graph_name = GRAPH_FILES[request.precision]
     key: dict[str, Any] = {
         "onnx_sha256": builder.hash_of(graph_name if builder.has(graph_name) else GRAPH_FILES["fp32"]),
-        "runtime": target,
+        "runtime": runtime,
         "version": version,
         "precision": request.precision,
         "size": [network.width, network.height],
@@ -278,7 +283,7 @@ def _tensorrt(
         if isinstance(network, Network) and len({head.new_coords for head in network.heads}) == 1:
             proto = with_postprocess(proto, network)
         proto = with_preprocess(proto, Preprocess(network.height, network.width))
-    built = build(target, proto, progress, batch, request.workspace_gb)
+    built = build(target, proto, progress, batch, request.workspace_gb, request.version_compatible)
     builder.step(name, made_from, lambda: built.data)
     plan = {"key": key, "layers": built.plan()}
     builder.step(plan_name, made_from, lambda: (json.dumps(plan, indent=1) + "\n").encode())

@@ -49,6 +49,7 @@ def build(
     progress: Progress,
     batch: tuple[int, int] | None = None,
     workspace_gb: float | None = None,
+    version_compatible: bool = False,
 ) -> Built:
     """Build an engine.
 
@@ -57,6 +58,7 @@ def build(
 
     :param name: `tensorrt` or `tensorrt-rtx`.
     :param batch: the usual and the largest batch, where the graph's is dynamic.
+    :param version_compatible: for the lean runtime, of this version and later ones; without a copy of that inside.
     :raises UserError: TensorRT is not installed or refuses the graph.
     """
     trt = tensorrt_api.load(name)
@@ -71,6 +73,9 @@ def build(
         raise UserError(f"{name} cannot take the network: {reasons}")
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)
+    if version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+        config.set_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     config.progress_monitor = _monitor(trt, progress)
     if workspace_gb is not None:

@@ -31,6 +31,7 @@ BUILT_IN = (
     "engine.runtimes.tensorflow",
     "engine.runtimes.tensorrt",
     "engine.runtimes.tensorrt_rtx",
+    "engine.runtimes.tensorrt_lean",
 )
 """Modules with a `RUNTIME`, in the order in which they are listed."""
 ENTRY_POINT_GROUP = "reticle.runtimes"

@@ -1,4 +1,4 @@
-"""The engines `tensorrt` and `tensorrt-rtx`: running an engine that conversion has built.
+"""The engines `tensorrt`, `tensorrt-rtx` and `tensorrt-lean`: running an engine that conversion has built.
 
 Not executed on the machines this is developed on, which have no GPU that TensorRT for RTX takes. A test checks every
 name and argument used here against the real module.
@@ -31,12 +31,13 @@ def engine_name(runtime_name: str, precision: str) -> str:
 def load(model: Model, precision: Precision, stages: GraphStages, device: str) -> TensorRtEngine:
     """Load the bundle's engine, which has pre- and post-processing built in.
 
-    :param device: `tensorrt` or `tensorrt-rtx`.
+    :param device: `tensorrt`, `tensorrt-rtx` or `tensorrt-lean`.
     :raises UserError: there is no engine yet, or it was built for another GPU, version or size.
     """
-    remedy = f'"{COMMAND} convert --model {model.folder} --precision {precision} --target {device}"'
+    target = "tensorrt --version-compatible" if device == "tensorrt-lean" else device
+    remedy = f'"{COMMAND} convert --model {model.folder} --precision {precision} --target {target}"'
     if model.folder is None:
-        raise UserError(f"the engine {device} runs bundles; make one with `convert --target {device}`")
+        raise UserError(f"the engine {device} runs bundles; make one with `convert --target {target}`")
     path = model.folder / engine_name(device, precision)
     if not path.is_file():
         raise UserError(f"{path}: this bundle has no engine for {device} at {precision} yet: make it with {remedy}")
@@ -55,7 +56,8 @@ def load(model: Model, precision: Precision, stages: GraphStages, device: str) -
     if not tensorrt_api.is_rtx(trt):  # TensorRT for RTX compiles for the GPU when it loads
         here |= {"gpu": name, "compute_capability": capability}
     for what, value in here.items():
-        if made.get(what) != value:
+        lean = what == "version" and device == "tensorrt-lean"
+        if not (tensorrt_api.runs(str(value), str(made.get(what))) if lean else made.get(what) == value):
             raise UserError(
                 f"{path}: this engine's {what} is {made.get(what)}, here it is {value}; make it again with {remedy}"
             )

@@ -20,7 +20,9 @@ NEEDED = {
     "--extra levdoom": "levdoom",
     "--extra rerun": "rerun",
     "--group tests": "trackers",
-} | ({} if sys.platform == "darwin" else {"--extra trt-rtx": "tensorrt_rtx_bindings"})
+}
+NEEDED |= {} if sys.platform == "darwin" else {"--extra trt-rtx": "tensorrt_rtx_bindings"}
+NEEDED |= {"--extra trt-lean": "tensorrt_lean_bindings"} if sys.platform == "linux" else {}
 """A module by which each extra and group is known to be installed."""
 
 

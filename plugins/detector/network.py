@@ -35,9 +35,9 @@ class EngineSettings(PluginSettings):
     )
     engine: str = Field(
         "openvino",
-        description="What runs the network: `openvino`, `onnx`, `tensorflow`, `tensorrt`, `tensorrt-rtx`, with a "
-        "device where it has several (`openvino:gpu`, `onnx:cuda`, `tensorflow:xla`), or `auto`: the fastest that is "
-        "installed and agrees with the FP32 reference.",
+        description="What runs the network: `openvino`, `onnx`, `tensorflow`, `tensorrt`, `tensorrt-rtx`, "
+        "`tensorrt-lean`, with a device where it has several (`openvino:gpu`, `onnx:cuda`, `tensorflow:xla`), or "
+        "`auto`: the fastest that is installed and agrees with the FP32 reference.",
     )
     precision: Literal["auto", "fp32", "fp16", "int8"] = Field(
         "auto",

@@ -186,6 +186,7 @@ def test_what_a_conversion_refuses(cli, small: Path) -> None:
         (("--method", "kl"), "--method belongs to --calibrate"),
         (("--tune",), "--tune belongs to --precision int8"),
         (("--workspace-gb", 2), "--workspace-gb belongs to --target tensorrt"),
+        (("--version-compatible", "--target", "tensorrt-rtx"), "--version-compatible belongs to --target tensorrt;"),
         (("--size", 161), "--size is 161; a side is a multiple of 32 pixels"),
     ]  # fmt: skip
     for arguments, says in cases:

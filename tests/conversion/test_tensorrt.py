@@ -2,9 +2,12 @@
 
 import ast
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from conversion.convert import Request, convert
 from conversion.plan import read
@@ -105,24 +108,29 @@ def test_an_engine_of_another_version_or_size_is_refused(tmp_path: Path, monkeyp
         load_engine("tensorrt-rtx", model, "fp16")
 
 
-def test_every_name_that_running_uses_is_in_the_real_modules() -> None:
+@pytest.mark.parametrize("name", ["tensorrt-rtx", "tensorrt-lean", "tensorrt"])
+def test_every_name_that_running_uses_is_in_the_real_modules(name: str) -> None:
     """What cannot be executed here is at least spelt as the modules spell it."""
     cuda = pytest.importorskip("cuda.bindings.runtime")
     from engine import cuda as ours
 
-    trt = tensorrt_api.load("tensorrt-rtx")
-    assert tensorrt_api.is_rtx(trt)
+    trt = real(name)
+    assert tensorrt_api.is_rtx(trt) == (name == "tensorrt-rtx")
     owners = {
         "trt": trt, "self._runtime": trt.Runtime, "engine": trt.ICudaEngine, "self._context": trt.IExecutionContext,
-        "config": trt.IRuntimeConfig, "kept": trt.IRuntimeCache, "cudart": cuda, "self._cudart": cuda,
+        "cudart": cuda, "self._cudart": cuda,
     }  # fmt: skip
+    if tensorrt_api.is_rtx(trt):
+        owners |= {"config": trt.IRuntimeConfig, "kept": trt.IRuntimeCache}
     seen = 0
     for module in (tensorrt_engine, ours):
         for node in ast.walk(ast.parse(inspect.getsource(module))):
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) in owners:
+                if node.attr == "create_runtime_config" and not tensorrt_api.is_rtx(trt):
+                    continue
                 assert hasattr(owners[ast.unparse(node.value)], node.attr), f"{ast.unparse(node)} does not exist"
                 seen += 1
-    assert seen > 30
+    assert seen > 25
     properties = cuda.cudaDeviceProp
     assert all(hasattr(properties, name) for name in ("name", "major", "minor"))
     for kind, names in (
@@ -132,15 +140,68 @@ def test_every_name_that_running_uses_is_in_the_real_modules() -> None:
         assert all(hasattr(kind, name) for name in names)
 
 
-def test_signatures_of_the_calls_that_running_makes() -> None:
-    trt = tensorrt_api.load("tensorrt-rtx")
-    for method, arguments in (
+def real(name: str):
+    """Return an engine's module, or skip."""
+    try:
+        return tensorrt_api.load(name)
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("name", ["tensorrt-rtx", "tensorrt-lean", "tensorrt"])
+def test_signatures_of_the_calls_that_running_makes(name: str) -> None:
+    trt = real(name)
+    caching = [
         (trt.ICudaEngine.create_execution_context, "runtime_config: tensorrt"),
+        (trt.IRuntimeConfig.set_runtime_cache, "cache: "),
+        (trt.IRuntimeCache.deserialize, "(self"),
+    ] if tensorrt_api.is_rtx(trt) else []  # fmt: skip
+    for method, arguments in (
+        *caching,
         (trt.IExecutionContext.execute_async_v3, "stream_handle: "),
         (trt.IExecutionContext.set_tensor_address, "name: str, memory: "),
         (trt.IExecutionContext.set_input_shape, "name: str, shape: "),
         (trt.Runtime.deserialize_cuda_engine, "serialized_engine: "),
-        (trt.IRuntimeConfig.set_runtime_cache, "cache: "),
-        (trt.IRuntimeCache.deserialize, "(self"),
     ):
         assert arguments in method.__doc__, (method, method.__doc__)
+
+
+def test_flags_of_version_compatible_engines() -> None:
+    """The lean module has the builder's flags without a builder."""
+    flags = real("tensorrt-lean").BuilderFlag
+    assert flags.VERSION_COMPATIBLE != flags.EXCLUDE_LEAN_RUNTIME
+
+
+VERSIONS = st.tuples(st.integers(8, 13), st.integers(0, 20), st.integers(0, 9), st.integers(0, 200))
+
+
+@given(VERSIONS, VERSIONS)
+def test_a_lean_runtime_takes_engines_of_its_version_and_earlier_ones(here: tuple, made: tuple) -> None:
+    takes = tensorrt_api.runs(".".join(map(str, here)), ".".join(map(str, made)))
+    if here[0] == made[0]:
+        assert takes == (here >= made)
+    else:
+        assert takes == ((made[0], here[0]) in ((8, 10), (10, 11)))
+
+
+def test_an_engine_that_is_newer_than_the_lean_runtime_is_refused(tmp_path: Path, monkeypatch) -> None:
+    import json
+
+    from core.files import sha256
+
+    here = real("tensorrt-lean").__version__
+    cfg, weights, _ = small_files(tmp_path)
+    out = convert(Request(ModelFiles(cfg, weights, NAMES), tmp_path / "small", "fp16", "tensorrt-rtx"), quiet)
+    model, _ = load(find(str(out)))
+    with pytest.raises(UserError, match="make it with .*--target tensorrt --version-compatible"):
+        load_engine("tensorrt-lean", model, "fp16")
+    monkeypatch.setattr(tensorrt_engine, "runtime", lambda: None)  # there is no GPU here to ask
+    monkeypatch.setattr(tensorrt_engine, "gpu", lambda cudart: ("a GPU", "8.9"))
+    engine = out / "fp16.tensorrt-lean.engine"
+    engine.write_bytes(b"an engine")
+    size = [model.network.width, model.network.height]
+    card = {"gpu": "a GPU", "compute_capability": "8.9"}
+    engine.with_suffix(".json").write_text(json.dumps({"key": {"version": "99.1.0", "size": size, **card}}))
+    known = {**model.sha256, engine.name: sha256(engine)}
+    with pytest.raises(UserError, match=f"this engine's version is 99.1.0, here it is {here}"):
+        load_engine("tensorrt-lean", replace(model, sha256=known), "fp16")

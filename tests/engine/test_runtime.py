@@ -24,7 +24,7 @@ def with_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_built_in_ones_say_what_they_are() -> None:
     found = registered()
-    assert list(found)[:5] == ["openvino", "onnx", "tensorflow", "tensorrt", "tensorrt-rtx"]
+    assert list(found)[:6] == ["openvino", "onnx", "tensorflow", "tensorrt", "tensorrt-rtx", "tensorrt-lean"]
     for name, entry in found.items():
         assert entry.runtime.name == name
         assert entry.runtime.packages

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,14 +22,12 @@ from engine.runtime import Runtime
 from tests.conftest import ROOT
 from tests.engine import tensorrt_standin as standin
 
-REAL = ("tensorrt_rtx", "tensorrt_rtx_bindings", "tensorrt")
 
-
-@pytest.mark.skipif(sys.platform == "darwin", reason="TensorRT has no macOS")
-def test_the_stand_in_has_the_real_names_and_takes_what_they_take() -> None:
-    real = next((module for name in REAL if (module := _imported(name)) is not None), None)
+@pytest.mark.parametrize("engine", tensorrt_api.MODULES)
+def test_the_stand_in_has_the_real_names_and_takes_what_they_take(engine: str) -> None:
+    real = next((module for name in tensorrt_api.MODULES[engine] if (module := _imported(name)) is not None), None)
     if real is None:
-        pytest.skip("no TensorRT is installed")
+        pytest.skip(f"{engine} is not installed")
     for kind in (standin.Logger, standin.Runtime, standin.ICudaEngine, standin.IExecutionContext, standin.TensorIOMode):
         theirs = getattr(real, kind.__name__)
         for name, member in vars(kind).items():
