@@ -75,11 +75,15 @@ FIXED = ("--set", "detector.engine=openvino", "--set", "detector.precision=int8"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts the agent in a process of its own; its start alone takes a second or two."""
+    """Mark what starts the agent in a process of its own; its start alone takes a second or two.
+
+    What must be alone comes last: wherever it stood, the others would wait for it and it for the others.
+    """
     for item in items:
         if "agent" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
 
 
 @pytest.fixture(autouse=True)

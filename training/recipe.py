@@ -32,5 +32,5 @@ def recipe(pictures: int, begins: bool) -> Recipe:
     if pictures <= FEW:
         return Recipe(25, 3e-4, 0.3, True)
     if pictures <= SOME:
-        return Recipe(30, 3e-4, 0.5, False)
+        return Recipe(12, 3e-4, 0.5, False)
     return Recipe(40, 1e-3, 0.5, False)

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from core.errors import UserError
 from engine import tensorrt_api, tensorrt_engine
 from engine.engine import load_engine
 from engine.models import ModelFiles, find, load
+from tests.conftest import ROOT
 from tests.networks import NAMES, small_files
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -26,7 +28,7 @@ def quiet(*_: object) -> None:
     pass
 
 
-LAYERS = {"fp32": 41, "fp16": 42, "int8": 50}
+LAYERS = {"fp32": 41, "fp16": 42}
 """yolov4-tiny's kernels without pre- and post-processing; they add at most 2."""
 
 
@@ -36,8 +38,7 @@ def tiny(data: Path, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("trt") / "tiny"
     files = ModelFiles(data / "cfg" / "yolov4-tiny.cfg", data / "weights" / "yolov4-tiny.weights")
     for precision in LAYERS:
-        calibrate = data / "coco128" / "images" if precision == "int8" else None
-        convert(Request(files, out, precision, "tensorrt-rtx", calibrate, limit=32), quiet)
+        convert(Request(files, out, precision, "tensorrt-rtx"), quiet)
     return out
 
 
@@ -50,12 +51,20 @@ def test_the_plan_of_yolov4_tiny(tiny: Path, precision: str) -> None:
     # TensorRT for RTX takes some 1x1 convolutions for matrix products, and those take no activation in.
     alone = {name.split("_")[1] for layer in plan.lonely_activations for name in layer.onnx}
     assert alone <= {"5", "13", "21"}, alone
-    kind = {"fp32": "Float", "fp16": "Half", "int8": "Int8"}[precision]
-    # The first convolution of a float engine may take the picture itself.
-    # At INT8 those that give boxes and scores are float16.
-    assert plan.precisions[kind] >= (19 if precision == "int8" else 20), plan.precisions
-    assert precision != "int8" or plan.precisions["Half"] == 2
+    # The first convolution may take the picture itself.
+    assert plan.precisions[{"fp32": "Float", "fp16": "Half"}[precision]] >= 20, plan.precisions
     assert plan.key["runtime"] == "tensorrt-rtx"
+
+
+@pytest.mark.slow
+def test_the_int8_plan_of_the_shipped_model(tmp_path: Path) -> None:
+    out = tmp_path / "doom"
+    shutil.copytree(ROOT / "models" / "doom-yolov4-tiny", out)
+    plan = read(convert(Request(find(str(out)), out, "int8", "tensorrt-rtx"), quiet) / "int8.tensorrt-rtx.engine")
+    network = find(str(out)).network()
+    # Those that give boxes and scores are float16, all others Int8.
+    assert plan.precisions == {"Int8": len(network.convolutions) - len(network.heads), "Half": len(network.heads)}
+    assert not plan.lonely_activations
 
 
 def test_mish_is_fused_into_its_convolution(tmp_path: Path) -> None:

@@ -17,8 +17,6 @@ import yaml
 from tests.conftest import FIXED, ROOT, RUN_MARK, missing
 from tests.desktop import until
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.fixture(autouse=True)
 def _an_x_server() -> None:
@@ -46,6 +44,7 @@ def profile(folder: Path, **changes: object) -> Path:
     return path
 
 
+@pytest.mark.alone
 def test_it_plays_the_game_in_its_window(agent, tmp_path: Path) -> None:
     done = agent(
         "demo-window",
@@ -115,6 +114,7 @@ def test_a_killed_run_leaves_neither_game_nor_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_it_calibrates_by_the_real_mouse_and_is_told_nothing(agent, tmp_path: Path) -> None:
     text = (ROOT / "profiles" / "doom-window.yaml").read_text()
     left = [line for line in text.splitlines() if not line.strip().startswith(("fov_deg", "degrees_per", "search_deg"))]
