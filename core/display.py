@@ -1,4 +1,4 @@
-"""A display that nobody sits at, for games in windows."""
+"""Displays for games in windows: whether there is one, and one that nobody sits at."""
 
 from __future__ import annotations
 
@@ -6,11 +6,37 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 from core.errors import UserError
 from core.workers import shielded
+
+
+def check_display(who: str) -> None:
+    """See that a window can be opened.
+
+    What opens it would crash, or wait for a minute.
+
+    :param who: needs it, for the sentence.
+    :raises UserError: there is no display, or it cannot be reached.
+    """
+    if sys.platform in ("win32", "darwin"):
+        return
+    name = os.environ.get("DISPLAY")
+    if not name and os.environ.get("WAYLAND_DISPLAY"):
+        return
+    remedy = "start it in a desktop session, or under xvfb-run"
+    if not name:
+        raise UserError(f"{who} needs a display, and there is none: {remedy}")
+    from Xlib import display, error
+
+    try:
+        display.Display().close()
+    except (error.DisplayError, error.ConnectionClosedError, error.XauthError, OSError) as problem:
+        said = " ".join(str(problem).split())
+        raise UserError(f"{who} needs a display, and DISPLAY={name} cannot be reached ({said}): {remedy}") from problem
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ from agent.plan import Options, arm_key
 from agent.profile import LoadedProfile, choose
 from agent.session import Result, play
 from agent.types import Detections, Episode, Frame, Measure
-from core.display import own_display
+from core.display import check_display, own_display
 from core.errors import UserError
 from core.text import shown
 from core.workers import module_environment
@@ -189,7 +189,9 @@ def opened(
     alone = xvfb or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform == "win32")
     key = arm_key(loaded) or "shift"
     with contextlib.ExitStack() as stack:
-        if alone:
+        if not alone:
+            check_display("the game's window")
+        else:
             log.info("playing on a display of its own, %s", stack.enter_context(own_display()))
         window = Game(loaded.path, plugins, seed, episodes, loaded.overrides)
         stack.callback(window.close)

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from agent.factories import PluginSettings
 from agent.types import Detections
+from core.display import check_display
 from core.errors import UserError
 from core.workers import environment
 from plugins.desktop.lifeline import GameLifeline
@@ -90,6 +91,8 @@ def started(settings: Settings, scenario: Scenario, mode: str, seed: int | None 
     """
     import vizdoom
 
+    if settings.window:
+        check_display("Doom's window")
     game = vizdoom.DoomGame()
     if not game.load_config(str(scenario.config)):
         raise UserError(f"{scenario.config}: ViZDoom cannot read this scenario")

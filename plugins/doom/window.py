@@ -13,7 +13,7 @@ from agent.context import Context
 from agent.factories import Tell
 from agent.types import Episode
 from core.errors import UserError
-from plugins.doom.game import Settings, started, truth
+from plugins.doom.game import Settings, started, supply, truth
 from plugins.doom.game import begin as begin_episode
 from plugins.doom.scenarios import find
 from plugins.doom.score import ENDLESS_MEASURES, MEASURES, Score
@@ -28,7 +28,7 @@ def play(settings: Settings, context: Context, begin: Callable[[], None], tell: 
 
     scenario = find(settings.scenario, context)
     windowed = settings.model_copy(update={"window": True})
-    with started(windowed, scenario, "ASYNC_SPECTATOR") as game:
+    with started(windowed, scenario, "ASYNC_SPECTATOR", context.seed) as game:
         measures = ENDLESS_MEASURES if settings.endless else MEASURES
         tell({"ready": time.perf_counter_ns(), "measures": [asdict(measure) for measure in measures]})
         begin()
@@ -44,6 +44,10 @@ def play(settings: Settings, context: Context, begin: Callable[[], None], tell: 
                     game.advance_action()  # the world goes on by itself; this waits for its next tic, and draws
                     if scenario.bots and game.is_player_dead():
                         game.respawn_player()
+                        if game.is_episode_finished():
+                            break
+                        supply(game, settings)
+                        score.revived()
                     state = game.get_state()
                     score.update(episode, state)
                     if state is not None:

@@ -6,8 +6,6 @@ Run by `agent.py game`, in a process of its own. What the picture shows, it does
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +17,7 @@ import numpy as np
 from agent.context import Context
 from agent.factories import Tell
 from agent.types import Episode
-from core.errors import UserError
+from core.display import check_display
 from plugins.openarena import skins
 from plugins.openarena.game_log import GameLog, Player
 from plugins.openarena.installation import Installation, find
@@ -37,8 +35,7 @@ def play(settings: Settings, context: Context, begin: Callable[[], None], tell: 
     :raises UserError: the game is not installed, there is no display, or the game ends in between.
     """
     installation = find(settings, context)
-    if sys.platform != "win32" and not os.environ.get("DISPLAY"):
-        raise UserError("OpenArena needs a display: start it in a desktop session, or with --xvfb on one of its own")
+    check_display("OpenArena")
     with opened(settings, installation) as game:
         log = GameLog(game.log)
         for i in range(context.episodes or 1):

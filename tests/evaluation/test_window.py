@@ -152,6 +152,21 @@ def test_bad_input_is_one_sentence(agent, arguments: tuple[str, ...], says: str)
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("display", "says"),
+    [("", "needs a display, and there is none:"), (":7345", "needs a display, and DISPLAY=:7345 cannot be reached")],
+)
+def test_no_display_is_one_sentence_at_once(agent, display: str, says: str, tmp_path: Path) -> None:
+    commands = ["game"] + (["demo-window", "calibrate"] if display else [])  # without one these open one of their own
+    for command in commands:
+        live = () if command == "game" else ("--live",)
+        done = agent(command, "--profile", "doom-window.yaml", *live, env={"DISPLAY": display, "WAYLAND_DISPLAY": ""})
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert says in " ".join(done.stderr.split())
+        assert "Traceback" not in done.stderr
+    assert not games(tmp_path)
+
+
 def test_a_scenario_that_does_not_exist_and_a_missing_server(agent, tmp_path: Path) -> None:
     path = profile(tmp_path, game={"plugin": "doom", "scenario": "nowhere"})
     done = agent("demo-window", "--profile", path, "--xvfb", *FIXED)

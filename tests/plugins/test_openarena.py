@@ -355,6 +355,14 @@ def test_a_game_that_dies_is_one_sentence(installed: None, tmp_path: Path) -> No
     assert until(lambda: not left_over(tmp_path), 10), left_over(tmp_path)
 
 
+@pytest.mark.parametrize("display", ["", ":7345"])
+def test_without_a_display_it_says_so_at_once(installed: None, agent, display: str) -> None:
+    done = agent("game", "--profile", "openarena.yaml", env={"DISPLAY": display, "WAYLAND_DISPLAY": ""})
+    assert done.returncode == 2
+    assert "OpenArena needs a display, and " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.slow
 def test_frames_with_their_truth_are_collected(installed: None, tmp_path: Path) -> None:
     profile(tmp_path)
