@@ -36,7 +36,7 @@ def doctor(
     from core.machine import hardware
     from core.progress import counter
     from core.provenance import provenance
-    from engine.choice import attempt, candidates, fastest
+    from engine.choice import attempt, candidates, final
     from engine.models import OFFICIAL, find, identity
     from engine.runtime import registered
 
@@ -60,23 +60,25 @@ def doctor(
     wanted = candidates(files)
     with progress() as tell:
         trials = list(attempt(files, None, wanted, counter(tell, "trying the engines", len(wanted))))
-    best = fastest(trials)
+        tell("the fastest, side by side", 0, 0)
+        best = final(files, None, trials)
+    taken = None if best is None else (best.engine, best.precision)
     lines = [
         [
             trial.engine,
             trial.precision,
             "" if trial.p50_ms is None else f"{trial.p50_ms:.2f}",
             "" if trial.error is None else f"{trial.error:.1e}",
-            "auto takes this" if trial is best else trial.reason or trial.description,
+            "auto takes this" if (trial.engine, trial.precision) == taken else trial.reason or trial.description,
         ]
         for trial in trials
     ]
     heads = ["engine", "precision", "p50 ms", "error", "verdict"]
     print_table(heads, lines, title=f"{model}, frame to boxes", prose=("verdict",), numbers=("p50 ms", "error"))
-    engine, precision = (None, None) if best is None else (best.engine, best.precision)
+    engine, precision = taken or (None, None)
     block = provenance(model=identity(files), engine=engine, precision=precision)
     print_provenance(block)
-    rows = [{**asdict(trial), "taken": trial is best} for trial in trials]
+    rows = [{**asdict(trial), "taken": (trial.engine, trial.precision) == taken} for trial in trials]
     save_json(json_file, {"hardware": hardware(), "model": model, "rows": rows}, block)
 
 

@@ -1,6 +1,7 @@
 """`engine: auto`, with real engines in their own processes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,22 @@ def test_an_engine_that_computes_something_else_is_passed_over(files: ModelFiles
     (trial,) = choice.attempt(files, None, [("onnx:cpu", "fp32")], lambda: None)
     assert not trial.good
     assert "disagrees with the FP32 reference" in trial.reason
+
+
+@pytest.mark.slow
+def test_a_busy_moment_does_not_choose(files: ModelFiles) -> None:
+    """The fastest few run again side by side, whatever their first times were."""
+    wanted = [("openvino", "fp32"), ("tensorflow", "fp32")]
+    quick, slow = choice.attempt(files, None, wanted, lambda: None)
+    assert quick.p50_ms is not None
+    struck = [replace(quick, p50_ms=1000.0), replace(slow, p50_ms=0.001)]
+    best = choice.final(files, None, struck)
+    assert best is not None
+    assert (best.engine, best.precision) == ("openvino", "fp32")
+    assert best.p50_ms is not None
+    assert best.p50_ms < 500
+    assert choice.final(files, None, [struck[0]]) == struck[0]
+    assert choice.final(files, None, [replace(quick, reason="it failed")]) is None
 
 
 @pytest.mark.slow
