@@ -96,6 +96,10 @@ class View:
         x, y = (max(-LIMIT_DEG, min(LIMIT_DEG, a - b)) for a, b in zip(view, shown, strict=True))
         return f * math.tan(math.radians(x)), f * math.tan(math.radians(y))
 
+    def turn_px(self, frame: Frame) -> float:
+        """Return how far a whole turn moves what `steady` returns, pixels; infinity where nothing is calibrated."""
+        return math.inf if self._focal_px is None else 2 * math.pi * self._focal_px(frame.width)
+
     def steady(
         self, xyxy: NDArray[np.float32], frame: Frame, at_ns: int, crosshair: tuple[float, float]
     ) -> NDArray[np.float32]:

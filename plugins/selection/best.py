@@ -15,6 +15,7 @@ from agent.factories import SelectionFactory
 from agent.hookspecs import hookimpl
 from agent.types import Detections, Frame, Target
 from plugins.selection import nearest
+from plugins.selection.patience import Patience
 
 Strategy = Literal["nearest", "biggest", "surest"]
 Weight = Annotated[float, Field(ge=0, le=100)]
@@ -48,6 +49,7 @@ class Choice:
         self._settings = settings
         self._crosshair = context.crosshair
         self._view = context.view
+        self._patience = Patience(settings.patience_s, context)
         self._weights = [settings.weights.get(name, 0.0) for name in ("nearest", "biggest", "surest")]
         self._aim_points = np.array(nearest.aim_points(settings, context), np.float32)
         self._ranks: NDArray[np.float64] | None = None
@@ -56,6 +58,10 @@ class Choice:
             self._ranks = np.full(len(context.names), np.inf)
             for index, rank in ranks.items():
                 self._ranks[index] = rank * CLASS_COST
+
+    def begin(self) -> None:
+        """Forget what was given up: a new episode begins."""
+        self._patience.begin()
 
     def costs(self, found: Detections, frame: Frame) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Return the aim points, (n, 2) in pixels, and what each detection costs, (n,); infinity leaves it out."""
@@ -80,6 +86,9 @@ class Choice:
             cost[found.confidence < s.min_confidence] = np.inf
         if self._ranks is not None:
             cost += self._ranks[found.class_id]
+        given_up = self._patience.given_up(found, frame)
+        if given_up is not None:
+            cost[given_up] = np.inf
         return points, cost
 
     def cheapest(self, cost: NDArray[np.float64], last: int) -> int:
@@ -94,7 +103,7 @@ class Choice:
         left, top, right, bottom = found.xyxy[which].tolist()
         x, y = points[which].tolist()
         middle_x, middle_y = self.crosshair_px(frame)
-        return Target(
+        target = Target(
             (left, top, right, bottom),
             int(found.class_id[which]),
             float(found.confidence[which]),
@@ -104,6 +113,8 @@ class Choice:
             y - middle_y,
             found.at_ns,
         )
+        self._patience.chose(target, frame)
+        return target
 
     def steady(self, found: Detections, frame: Frame) -> NDArray[np.float32]:
         """Return the boxes where they would be if the view had never turned, (n, 4)."""
@@ -126,6 +137,7 @@ class BestSelection:
 
     def begin(self, episode: int) -> None:
         """Forget the target: a new episode begins."""
+        self._choice.begin()
         self._near.begin()
 
     def select(self, detections: Detections, frame: Frame) -> Target | None:

@@ -11,6 +11,7 @@ from agent.context import Context
 from agent.factories import PluginSettings, SelectionFactory
 from agent.hookspecs import hookimpl
 from agent.types import Detections, Frame, Target
+from plugins.selection.patience import Patience
 
 
 class Settings(PluginSettings):
@@ -28,6 +29,12 @@ class Settings(PluginSettings):
     )
     aim_points: dict[str, tuple[float, float]] = Field(
         {}, description="The same for a class by its name, in place of `aim_point`: the upper part of a body, say."
+    )
+    patience_s: float | None = Field(
+        None,
+        gt=0,
+        description="Give up a target that stays where it is while it is aimed at for so long, seconds, and leave it "
+        "out for 20 s: a corpse, a statue. By default none is.",
     )
 
 
@@ -77,6 +84,11 @@ class NearestSelection:
         self._min_confidence = settings.min_confidence
         self._limit = math.inf if settings.fov_px is None else settings.fov_px
         self._priority = priorities(settings, context)
+        self._patience = Patience(settings.patience_s, context)
+
+    def begin(self, episode: int) -> None:
+        """Forget what was given up: a new episode begins."""
+        self._patience.begin()
 
     def select(self, detections: Detections, frame: Frame) -> Target | None:
         """Return the target, or None when no detection counts."""
@@ -88,6 +100,7 @@ class NearestSelection:
         ahead_x, ahead_y = self._view.ahead_px(frame, at_ns or frame.at_ns)
         near_x, near_y = cross_x + ahead_x, cross_y + ahead_y
         priority = self._priority
+        given_up = self._patience.given_up(detections, frame)
         best: tuple[float, float] = (math.inf, math.inf)
         target = None
         rows = zip(
@@ -96,8 +109,8 @@ class NearestSelection:
             detections.class_id.tolist(),
             strict=True,
         )
-        for (left, top, right, bottom), confidence, class_id in rows:
-            if confidence < self._min_confidence:
+        for i, ((left, top, right, bottom), confidence, class_id) in enumerate(rows):
+            if confidence < self._min_confidence or (given_up is not None and given_up[i]):
                 continue
             rank = 0 if priority is None else priority.get(class_id, -1)
             if rank < 0:
@@ -108,6 +121,7 @@ class NearestSelection:
             if distance <= self._limit and (rank, distance) < best:
                 best = (rank, distance)
                 target = Target((left, top, right, bottom), class_id, confidence, x, y, x - cross_x, y - cross_y, at_ns)
+        self._patience.chose(target, frame)
         return target
 
 

@@ -56,6 +56,7 @@ class TrackerSelection:
 
     def begin(self, episode: int) -> None:
         """Forget all tracks: a new episode begins."""
+        self._choice.begin()
         self._near.begin()
         s = self._settings
         options: dict[str, Any] = {
