@@ -93,21 +93,21 @@ def run(
         if lock_step:
             _lock_step(roles, until_ns, stop, statistics)
         else:
-            pace = _Pace(int(1e9 / max_fps) if max_fps else 0, 1 / max_share if max_share else 1.0)
+            pace = Pace(int(1e9 / max_fps) if max_fps else 0, 1 / max_share if max_share else 1.0)
             _live(roles, until_ns, stop, statistics, int(patience_s * 1e9), pace)
     finally:
         statistics.ended_ns = roles.clock()
 
 
 @dataclass(frozen=True)
-class _Pace:
+class Pace:
     """How long a frame's turn lasts: `period_ns` at the least, and `stretch` times as long as the work on it."""
 
     period_ns: int
     stretch: float
 
     def rest_ns(self, taken_ns: int, done_ns: int) -> int:
-        """Return how long to rest after a frame that was taken and done then; below 0 is not at all."""
+        """Return how long to rest after a frame that was taken and done then; 0 or less is not at all."""
         worked = done_ns - taken_ns
         return max(self.period_ns, int(worked * self.stretch)) - worked
 
@@ -131,7 +131,7 @@ def _live(
     stop: StopFlag,
     statistics: RunStatistics,
     patience_ns: int,
-    pace: _Pace,
+    pace: Pace,
 ) -> None:
     slot = Slot()
     thread = CaptureThread(roles.capture, slot)
@@ -147,9 +147,7 @@ def _live(
             if frame is not None:
                 _step(roles, frame, statistics, live=True)
                 seen_ns = frame.acted_ns
-                rest_ns = pace.rest_ns(frame.taken_ns, seen_ns)
-                if rest_ns > 0:  # shorter than the watchdog's patience
-                    time.sleep(min(rest_ns, patience_ns // 4) / 1e9)
+                _rest(roles, seen_ns + pace.rest_ns(frame.taken_ns, seen_ns), patience_ns, until_ns, stop)
             elif slot.ended:
                 stop.set(END_OF_FRAMES)
             else:
@@ -160,6 +158,15 @@ def _live(
         roles.interlock.idle()  # before waiting for a grab under way
         thread.close()
         statistics.dropped = slot.dropped
+
+
+def _rest(roles: ActiveRoles, end_ns: int, patience_ns: int, until_ns: int | None, stop: StopFlag) -> None:
+    """Sleep until then, in parts that the watchdog bears and after which the run may end."""
+    if end_ns - roles.clock() > patience_ns:  # by then what was decided no longer holds
+        roles.interlock.idle()
+    while (left_ns := end_ns - roles.clock()) > 0 and not _finished(roles.clock, until_ns, stop):
+        time.sleep(min(left_ns, patience_ns // 4) / 1e9)
+        roles.interlock.beat(roles.clock())
 
 
 def _finished(clock: Clock, until_ns: int | None, stop: StopFlag) -> bool:

@@ -43,7 +43,7 @@ def as_json(result: Result) -> dict[str, Any]:
             "frames": statistics.contended,
             "share": round(statistics.contended / statistics.frames, 4) if statistics.frames else 0.0,
         },
-        "fallback": result.detector.get("fallback"),
+        "fallback": result.fallback,
         "adapted": result.adapted,
         "watchdog_trips": result.watchdog_trips,
         "observer_drops": result.observer_drops,

@@ -103,10 +103,15 @@ class Described(Protocol):
     """A detector that says what it runs, for reports."""
 
     def describe(self) -> Mapping[str, Any]:
-        """Return `model` (`name` and `sha256`), `engine` and `precision` as resolved, as JSON has them.
+        """Return `model` (`name` and `sha256`), `engine` and `precision` as resolved, as JSON has them."""
 
-        `fallback` besides, where it may change to a smaller network in mid-run: see docs/reports.md.
-        """
+
+@runtime_checkable
+class FallsBack(Protocol):
+    """A detector that may change to another network in mid-run."""
+
+    def fallback(self) -> Mapping[str, Any]:
+        """Return what it would change to and whether it did, as the report has it; asked when the run is over."""
 
 
 class Selection(Protocol):

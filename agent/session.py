@@ -25,7 +25,7 @@ from agent.observers import ObserverQueue
 from agent.plan import Options, Plan, make_plan
 from agent.priority import share
 from agent.profile import Choice, LoadedProfile
-from agent.roles import Described, Detector, Environment
+from agent.roles import Described, Detector, Environment, FallsBack
 from agent.statistics import RunStatistics
 from agent.types import Episode, Measure
 from core.closing import told_of_closing
@@ -59,7 +59,9 @@ class Result:
     path: Path | None = None
     """The profile's file."""
     detector: dict[str, Any] = field(default_factory=dict)
-    """What the detector says that it ran: `model`, `engine`, `precision` as resolved, and `fallback` if it has one."""
+    """What the detector says that it ran: `model`, `engine` and `precision` as resolved."""
+    fallback: dict[str, Any] | None = None
+    """What it says of the network that it may change to; None where there is none."""
     adapted: dict[str, Any] = field(default_factory=dict)
     """What was learnt of scale and delay during the run (`calibration.adapt`)."""
     failures: list[str] = field(default_factory=list)
@@ -110,7 +112,8 @@ def play(
         caught = stack.enter_context(_signals(stop))
         stack.enter_context(share(profile.loop, loaded.path))
         roles, context = _create_roles(stack, plan, context, stop, failures)
-        detector = roles.detector
+        own = roles.detector
+        detector = dict(own.describe()) if isinstance(own, Described) else {}
         roles = applied(middleware, roles, context)
         asked = options.episodes or (profile.episodes if options.footage is None else None)
         if asked and context.environment is None:
@@ -132,6 +135,7 @@ def play(
         finally:
             caught.ending = True
             roles.interlock.disarm()
+        fallback = _fallback(plan.roles.detector, own, failures)
     environment = context.environment
     return Result(
         profile=loaded.name,
@@ -150,22 +154,24 @@ def play(
         signal=caught.numbers[0] if caught.numbers else 0,
         setup={"seed": context.seed, **plan.described()},
         path=loaded.path,
-        detector=_described(detector, failures),
+        detector=detector,
+        fallback=fallback,
         adapted={} if roles.estimator is None else roles.estimator.to_dict(),
         failures=[*(f"observer {name}: {why}" for name, why in roles.observers.reasons.items()), *failures],
         error=error,
     )
 
 
-def _described(detector: Detector, failures: list[str]) -> dict[str, Any]:
-    """Return what a detector says of itself, at the run's end: by then it may run something else than at its start."""
-    if not isinstance(detector, Described):
-        return {}
+def _fallback(choice: Choice, detector: Detector, failures: list[str]) -> dict[str, Any] | None:
+    """Return what a detector says of its fallback; what it raises must not cost the run its report."""
+    if not isinstance(detector, FallsBack):
+        return None
     try:
-        return dict(detector.describe())
-    except Exception as error:  # the run is over, and its result must not be lost
-        failures.append(f"the detector does not say what it ran: {type(error).__name__}: {error}")
-        return {}
+        return dict(detector.fallback())
+    except Exception as error:
+        failures.append(f'{choice.where}: the plugin "{choice.name}" failed in fallback: {summary(error)}')
+        log.error("%s", failures[-1])
+        return None
 
 
 def _context(loaded: LoadedProfile, options: Options, plan: Plan, stop: StopFlag) -> Context:

@@ -36,7 +36,7 @@ def doctor(
     from core.machine import hardware
     from core.progress import counter
     from core.provenance import provenance
-    from engine.choice import attempt, candidates, final
+    from engine.choice import attempt, candidates, side_by_side
     from engine.models import OFFICIAL, find, identity
     from engine.runtime import registered
 
@@ -61,8 +61,10 @@ def doctor(
     with progress() as tell:
         trials = list(attempt(files, None, wanted, counter(tell, "trying the engines", len(wanted))))
         tell("the fastest, side by side", 0, 0)
-        best = final(files, None, trials)
-    taken = None if best is None else (best.engine, best.precision)
+        best = side_by_side(files, None, trials)
+    again = {(trial.engine, trial.precision): trial for trial in best}
+    trials = [again.get((trial.engine, trial.precision), trial) for trial in trials]
+    taken = (best[0].engine, best[0].precision) if best else None
     lines = [
         [
             trial.engine,

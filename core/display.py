@@ -14,7 +14,7 @@ from core.errors import UserError
 from core.workers import shielded
 
 
-def check_display(who: str) -> None:
+def check_display(who: str, remedy: str = "start it in a desktop session, or under xvfb-run") -> None:
     """See that a window can be opened.
 
     What opens it would crash, or wait for a minute.
@@ -27,7 +27,6 @@ def check_display(who: str) -> None:
     name = os.environ.get("DISPLAY")
     if not name and os.environ.get("WAYLAND_DISPLAY"):
         return
-    remedy = "start it in a desktop session, or under xvfb-run"
     if not name:
         raise UserError(f"{who} needs a display, and there is none: {remedy}")
     from Xlib import display, error
@@ -36,7 +35,11 @@ def check_display(who: str) -> None:
         display.Display().close()
     except (error.DisplayError, error.ConnectionClosedError, error.XauthError, OSError) as problem:
         said = " ".join(str(problem).split())
-        raise UserError(f"{who} needs a display, and DISPLAY={name} cannot be reached ({said}): {remedy}") from problem
+    except (OverflowError, AssertionError, ValueError):  # of names that are none
+        raise UserError(f"{who} needs a display, and DISPLAY={name} names none: {remedy}") from None
+    else:
+        return
+    raise UserError(f"{who} needs a display, and DISPLAY={name} cannot be reached ({said}): {remedy}")
 
 
 @contextlib.contextmanager

@@ -156,16 +156,14 @@ def difference(outputs: list[NDArray[np.float32]], reference: list[NDArray[np.fl
     return error if np.isfinite(error) else float("inf")
 
 
-def fastest(trials: list[Trial]) -> Trial | None:
-    """Return the fastest that agrees."""
-    return min((t for t in trials if t.good), key=lambda t: t.p50_ms or 0.0, default=None)
+def side_by_side(files: Files, size: tuple[int, int] | None, trials: list[Trial]) -> list[Trial]:
+    """Return the few fastest of those that agree, the fastest first, timed again: a few frames each, in rounds.
 
-
-def final(files: Files, size: tuple[int, int] | None, trials: list[Trial]) -> Trial | None:
-    """Return the fastest of those that agree, the first few timed again side by side: a few frames each, in rounds."""
+    :raises UserError: the stored picture is gone.
+    """
     best = sorted((t for t in trials if t.good), key=lambda t: t.p50_ms or 0.0)[:FINALISTS]
     if len(best) < 2:
-        return best[0] if best else None
+        return best
     pixels = read_image(PICTURE)
     try:
         with contextlib.ExitStack() as stack:
@@ -177,10 +175,9 @@ def final(files: Files, size: tuple[int, int] | None, trials: list[Trial]) -> Tr
                     kept += [whole for whole, _ in worker.time(pixels, RUNS_A_ROUND)]
     except UserError as error:  # together they may be too much for a small machine
         log.warning("the fastest engines could not be timed side by side: %s", error)
-        return fastest(trials)
-    medians = [float(np.median(kept)) / 1e6 for kept in times]
-    winner = int(np.argmin(medians))
-    return replace(best[winner], p50_ms=medians[winner])
+        return best
+    again = [replace(t, p50_ms=float(np.median(kept)) / 1e6) for t, kept in zip(best, times, strict=True)]
+    return sorted(again, key=lambda t: t.p50_ms or 0.0)
 
 
 def resolve(engine: str, model: Model, precision: str) -> tuple[str, Precision]:
@@ -207,7 +204,7 @@ def resolve(engine: str, model: Model, precision: str) -> tuple[str, Precision]:
     for trial in trials:
         if not trial.good:
             log.warning("%s at %s is passed over: %s", trial.engine, trial.precision, trial.reason)
-    best = final(files, size, trials)
+    best = next(iter(side_by_side(files, size, trials)), None)
     if best is None:
         raise UserError(f"no engine works for {network.path}; `doctor` says why")
     remember(key, best)

@@ -57,6 +57,7 @@ class Runtime:
     :param postprocess: where heads are decoded, likewise.
     :param reads_onnx: whether it takes an ONNX graph, which pre- and post-processing can be written into.
     :param darknet_only: whether it takes no other family's networks.
+    :param one_size: whether what conversion makes for it is of one input size.
     :param needs: the file that conversion must have added to a bundle before this precision can run, None for none.
     """
 
@@ -72,6 +73,7 @@ class Runtime:
     postprocess: Place = "host"
     reads_onnx: bool = True
     darknet_only: bool = False
+    one_size: bool = False
     needs: Callable[[Precision], str | None] = field(default=lambda precision: None)
 
     @property

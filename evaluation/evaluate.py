@@ -116,9 +116,9 @@ def evaluate(config: EvaluateConfig, progress: Progress = silent, look: Look | N
             "ap_difference": difference(matches, other),
             "ap50_difference": difference(matches, other, AP50),
         }
+    result = measure(found, truth, names, scoring)
     if look is not None:
         look(found, truth, names)
-    result = measure(found, truth, names, scoring)
     return Evaluation(
         engine,
         precision,

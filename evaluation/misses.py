@@ -36,8 +36,8 @@ class Misses:
 def misses(found: Sequence[Rows], truth: Sequence[Annotated]) -> list[Misses]:
     """Return the pictures with a target that was missed or a false box, the most first.
 
-    The most confident boxes choose their targets first, of the same class and with an IoU of 0.5 or more. Boxes on
-    what is marked `iscrowd` are neither right nor wrong.
+    The most confident boxes choose their targets first, of the same class and with an IoU of 0.5 or more. Boxes of
+    which half or more lies on what is marked `iscrowd` are neither right nor wrong, as COCO counts.
 
     :param found: of each picture, boxes in pixels, confidences and classes.
     """
@@ -54,13 +54,19 @@ def _of_picture(rows: Rows, image: Annotated) -> Misses:
     free = set(np.flatnonzero(~image.crowd).tolist())
     false = []
     for i in range(len(boxes)):
-        same = [j for j in range(len(image.boxes)) if image.classes[j] == classes[i] and overlap[i, j] >= SAME_IOU]
-        partners = [j for j in same if j in free]
+        same = image.classes == classes[i]
+        partners = [j for j in free if same[j] and overlap[i, j] >= SAME_IOU]
         if partners:
             free.remove(max(partners, key=lambda j: float(overlap[i, j])))
-        elif not any(image.crowd[j] for j in same):
+        elif not (covered(boxes[i], image.boxes[same & image.crowd]) >= SAME_IOU).any():
             false.append(i)
     return Misses(image, boxes, sorted(free), false)
+
+
+def covered(box: NDArray[np.float64], by: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return which part of a box each of others covers, (n,): the intersection over the box's own area."""
+    sides = np.minimum(box[2:], by[:, 2:]) - np.maximum(box[:2], by[:, :2])
+    return np.asarray(np.clip(sides, 0, None).prod(axis=1) / max(float((box[2:] - box[:2]).prod()), 1e-9))
 
 
 def sheet(worst: Sequence[Misses], names: Sequence[str]) -> bytes:

@@ -185,12 +185,15 @@ def play_window(loaded: LoadedProfile, game: Game, options: Options, who: str, r
 def opened(
     loaded: LoadedProfile, plugins: tuple[Path, ...], xvfb: bool, live: bool, seed: int, episodes: int
 ) -> Iterator[tuple[Game, Callable[[], None]]]:
-    """Start the profile's game, on its own display where there is none; give it and what to call when all is set up."""
+    """Start the profile's game, on its own display where there is none; give it and what to call when all is set up.
+
+    :raises UserError: there is no display for it, or it does not start.
+    """
     alone = xvfb or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform == "win32")
     key = arm_key(loaded) or "shift"
     with contextlib.ExitStack() as stack:
         if not alone:
-            check_display("the game's window")
+            check_display("the game's window", "start it in a desktop session, or with --xvfb on a display of its own")
         else:
             log.info("playing on a display of its own, %s", stack.enter_context(own_display()))
         window = Game(loaded.path, plugins, seed, episodes, loaded.overrides)

@@ -13,5 +13,6 @@ RUNTIME = Runtime(
     distributions=("tensorrt",),
     preprocess="graph",
     postprocess="graph",
+    one_size=True,
     needs=lambda precision: engine_name("tensorrt", precision),
 )

@@ -14,5 +14,6 @@ RUNTIME = Runtime(
     distributions=("tensorrt-rtx", "tensorrt-rtx-cu13-libs"),
     preprocess="graph",
     postprocess="graph",
+    one_size=True,
     needs=lambda precision: engine_name("tensorrt-rtx", precision),
 )

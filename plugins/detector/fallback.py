@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -70,12 +70,16 @@ class FallbackDetector:
             size = self._fallback.size
             width, height = (size, size) if isinstance(size, int) else size
             log.warning(
-                "more than 1 %% of frames took the network longer than %g ms: from frame %d on it runs at %dx%d",
+                "more than 1 %% of frames took the network longer than %g ms: after %d frames it runs at %dx%d",
                 *(self._fallback.budget_ms, self._frames, width, height),
             )
 
-    def describe(self) -> dict[str, Any]:
-        """Return what the first network says, and since which frame the smaller one has run."""
-        fallback = {**self._fallback.model_dump(mode="json"), "after_frames": self._since}
-        said = self._first.describe() if isinstance(self._first, Described) else {}
-        return {**said, "fallback": fallback}
+    def describe(self) -> Mapping[str, Any]:
+        """Return what the first network says."""
+        return self._first.describe() if isinstance(self._first, Described) else {}
+
+    def fallback(self) -> dict[str, Any]:
+        """Return the settings, engine and precision of the smaller network, and after how many frames it came."""
+        said = self._smaller.describe() if isinstance(self._smaller, Described) else {}
+        ran = {key: said.get(key) for key in ("engine", "precision")}
+        return {**self._fallback.model_dump(mode="json"), **ran, "after_frames": self._since}

@@ -132,16 +132,18 @@ def network_factory(
         from engine.models import load
 
         if given.engine == AUTO:
-            for each in both(given, context):
+            for each in both(given):
                 model, _ = load(files_of(given, context), _size(each))
                 resolve(given.engine, model, given.precision)
 
     def check(given: Any, context: Context) -> None:
-        for each in both(given, context):
-            _check(files_of(given, context), each)
+        files = files_of(given, context)
+        _check(files, given)
+        if given.fallback is not None:
+            _check_fallback(files, given)
 
-    def both(given: Any, context: Context) -> list[EngineSettings]:
-        return [given] if given.fallback is None or context.lock_step else [given, given.smaller()]
+    def both(given: Any) -> list[EngineSettings]:
+        return [given] if given.fallback is None else [given, given.smaller()]
 
     def named_classes(given: Any, context: Context) -> tuple[str, ...]:
         from engine.models import names_of
@@ -178,6 +180,31 @@ def _check(files: Files, settings: EngineSettings) -> None:
         raise UserError(
             f"{files.folder or network.path}: there is no INT8 graph of this model yet ({needed}); make it with "
             f'"{COMMAND} convert --precision int8 --calibrate FOLDER_OF_IMAGES ...", or take another precision'
+        )
+
+
+def _check_fallback(files: Files, settings: EngineSettings) -> None:
+    """See that the network to fall back on can be, and is smaller.
+
+    :raises UserError: it is not so.
+    """
+    from engine.engine import AUTO
+    from engine.runtime import find_runtime
+
+    smaller = settings.smaller()
+    if settings.engine != AUTO and find_runtime(settings.engine).one_size:
+        raise UserError(f"detector.fallback: an engine of {settings.engine} is of one size; take another engine")
+    try:
+        _check(files, smaller)
+        (width, height), (less_wide, less_high) = (
+            (network.width, network.height) for network in (files.network(_size(each)) for each in (settings, smaller))
+        )
+    except UserError as error:
+        raise UserError(f"detector.fallback.size: {error}") from error
+    if less_wide * less_high >= width * height:
+        raise UserError(
+            f"detector.fallback.size is {less_wide}x{less_high}, which is not smaller than the network's own "
+            f"{width}x{height}"
         )
 
 

@@ -14,10 +14,10 @@ from agent.factories import CaptureFactory, Sample, Tell
 from agent.hookspecs import hookimpl
 from agent.types import IDLE, LEFT, Action, Detections, Episode, Frame
 from core.errors import UserError
-from plugins.doom.game import NAMES, TIC_RATE, Settings, begin, started, supply, truth
+from plugins.doom.game import NAMES, TIC_RATE, Settings, begin, started, truth
 from plugins.doom.levdoom import SUITE
 from plugins.doom.scenarios import find
-from plugins.doom.score import ENDLESS_MEASURES, MEASURES, Score
+from plugins.doom.score import ENDLESS_MEASURES, MEASURES, Score, revive
 from plugins.pace import Pace
 
 
@@ -97,6 +97,7 @@ class DoomCapture:
             self._game.set_seed(seed)
             self._game.new_episode()
         elif self.episodes:  # a game for many takes its seed when it starts, and never again
+            # The working folder is another while it starts: live, nobody may use a relative path just then.
             self._stack.close()
             self._start(seed)
         begin(self._game, self._settings, self._scenario)
@@ -116,10 +117,7 @@ class DoomCapture:
         look = -action.dy * self._settings.degrees_per_count  # which the engine counts upwards
         self._game.make_action([turn, look, float(action.buttons & LEFT != 0)], self._settings.tics)
         if self._scenario.bots and not self._game.is_episode_finished() and self._game.is_player_dead():
-            self._game.respawn_player()  # which lets time pass, and may be the episode's last
-            if not self._game.is_episode_finished():
-                supply(self._game, self._settings)
-                self._score.revived()
+            revive(self._game, self._settings, self._score)
         finished = self._game.is_episode_finished()
         watched = self._settings.endless and not finished
         self._score.update(episode, self._game.get_state() if watched else None)

@@ -182,8 +182,7 @@ def running(
         except (vizdoom.ViZDoomErrorException, vizdoom.FileDoesNotExistException) as error:
             raise UserError(f"Doom does not start with scenario {name}: {error}") from error
         except vizdoom.ViZDoomUnexpectedExitException as error:
-            window = "; a window needs a display" if settings.window else ""
-            raise UserError(f"Doom ended while starting: {error}{window}") from error
+            raise UserError(f"Doom ended while starting: {error}") from error
         yield
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from agent.types import Episode, Measure
-from plugins.doom.game import LITTLE_AMMO, SUPPLIES, TARGET_CATEGORIES, TIC_RATE
+from plugins.doom.game import LITTLE_AMMO, SUPPLIES, TARGET_CATEGORIES, TIC_RATE, Settings, supply
 
 MEASURES = (
     Measure("kills", "Targets killed."),
@@ -34,6 +34,14 @@ ENDLESS_MEASURES = (
     Measure("tics", "The episode's length in Doom's steps of 1/35 s.", in_run=False, in_arena=False),
 )
 """What one is scored by that goes on for a fixed time."""
+
+
+def revive(game: Any, settings: Settings, score: Score) -> None:
+    """Bring the player back to life, which lets time pass, and may be the episode's last."""
+    game.respawn_player()
+    if not game.is_episode_finished():
+        supply(game, settings)
+        score.revived()
 
 
 class Score:

@@ -13,14 +13,16 @@ from agent.context import Context
 from agent.factories import Tell
 from agent.types import Episode
 from core.errors import UserError
-from plugins.doom.game import Settings, started, supply, truth
+from plugins.doom.game import Settings, started, truth
 from plugins.doom.game import begin as begin_episode
 from plugins.doom.scenarios import find
-from plugins.doom.score import ENDLESS_MEASURES, MEASURES, Score
+from plugins.doom.score import ENDLESS_MEASURES, MEASURES, Score, revive
 
 
 def play(settings: Settings, context: Context, begin: Callable[[], None], tell: Tell) -> None:
     """Open the window, wait for `begin`, play `context.episodes` episodes, and tell each tic's truth and the scores.
+
+    With bots an episode's seed does not make it the same again, and neither does real time.
 
     :raises UserError: there is no display, or the window was closed.
     """
@@ -43,11 +45,7 @@ def play(settings: Settings, context: Context, begin: Callable[[], None], tell: 
                 while not game.is_episode_finished():
                     game.advance_action()  # the world goes on by itself; this waits for its next tic, and draws
                     if scenario.bots and game.is_player_dead():
-                        game.respawn_player()
-                        if game.is_episode_finished():
-                            break
-                        supply(game, settings)
-                        score.revived()
+                        revive(game, settings, score)
                     state = game.get_state()
                     score.update(episode, state)
                     if state is not None:

@@ -31,6 +31,10 @@ ROUNDING = 2
 """By how much a number may be off that is reckoned back from such a pixel."""
 FEWEST_BLENDED = 12
 """Pixels of a piece that must tell its number where all of it is behind something."""
+BAND_PART, BAND_OF_PIECE = 1 / 4, 1 / 16
+"""How large a band of light may be that is taken for another's: a part of that one's pixels, or of the piece's."""
+THIN = 1 / 4
+"""What is left of a band, at the most, when its border is taken away: light fades within a few pixels."""
 FEWEST_PIXELS = 4
 """Fewer pixels of a colour are no part of a player: the game's own pictures hold a few by chance."""
 
@@ -143,7 +147,7 @@ def _correct(
     """Give back to a piece's player, in place, what light made another's of it.
 
     Light adds to a number, so that where it fades there is a band of every number above the player's. Such bands are
-    small, and beside pixels whose number is nobody's.
+    small and thin, and beside pixels whose number is nobody's.
 
     :param piece: the rows of the piece.
     :param lit: those of them that are lit so that they are nobody's.
@@ -161,8 +165,10 @@ def _correct(
         which = labels[y[of_it] - top, x[of_it] - left]
         near = np.zeros(len(found), bool)
         near[which[beside[y[of_it] - top, x[of_it] - left] > 0]] = True
-        most = max(int((number == other).sum()) // 4, len(piece) // 16)
-        small = near & (found[:, cv2.CC_STAT_AREA] <= most)
+        most = max(BAND_PART * int((number == other).sum()), BAND_OF_PIECE * len(piece))
+        within = cv2.erode(mask, np.ones((3, 3), np.uint8), borderValue=0)[y[of_it] - top, x[of_it] - left]
+        thin = np.bincount(which, within, len(found)) <= THIN * found[:, cv2.CC_STAT_AREA]
+        small = near & thin & (found[:, cv2.CC_STAT_AREA] <= most)
         number[of_it[small[which]]] = whose
 
 

@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.border import Border, PluginError
 from agent.calibration import Calibration
 from agent.capture_thread import Slot
 from agent.history import CommandHistory
 from agent.interlock import Interlock, StopFlag
-from agent.loop import ActiveRoles, run
+from agent.loop import ActiveRoles, Pace, run
 from agent.observers import PICTURE_CAPACITY, ObserverQueue
 from agent.statistics import RunStatistics
 from agent.types import Action, FrameEvent
@@ -336,8 +338,28 @@ def test_a_loop_with_a_share_rests_by_how_long_it_worked() -> None:
     roles, _, stop = active(Frames(100, period_s=0.004), finder)
     statistics = RunStatistics()
     run(roles, statistics, stop, lock_step=False, duration_s=None, max_share=0.25)
-    assert 5 <= statistics.frames <= 12, "a turn is four times the 10 ms of work"
+    assert statistics.dropped > statistics.frames
     assert statistics.frames + statistics.dropped == 100
+    assert finder.seen == sorted(set(finder.seen))
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9), st.floats(0.01, 1))
+def test_a_turn_lasts_its_period_and_no_more_than_its_share_is_work(period: int, work: int, share: float) -> None:
+    rest = max(0, Pace(period, 1 / share).rest_ns(5, 5 + work))
+    assert work + rest >= period
+    assert work <= share * (work + rest) + 1
+
+
+def test_a_long_rest_keeps_the_watchdog_quiet_and_lets_go() -> None:
+    """The share of a slow network is kept also where it is longer than the watchdog's patience."""
+    finder = Finder()
+    finder.delay_s = 0.03
+    roles, hand, stop = active(Frames(40, period_s=0.01), finder)
+    statistics = RunStatistics()
+    run(roles, statistics, stop, lock_step=False, duration_s=None, patience_s=0.1, max_share=0.1)
+    assert hand.down == 0
+    assert statistics.frames + statistics.dropped == 40
+    assert statistics.frames <= 5
 
 
 @pytest.mark.alone  # it goes by real durations

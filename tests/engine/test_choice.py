@@ -1,7 +1,6 @@
 """`engine: auto`, with real engines in their own processes."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,9 @@ def test_an_engine_that_fails_is_passed_over_with_its_reason(files: ModelFiles) 
     assert "no INT8 graph" in int8.reason
     assert onnx.good
     assert onnx.error < 1e-4
-    assert choice.fastest(trials) in (good, onnx)
+    best = choice.side_by_side(files, None, trials)
+    assert {(t.engine, t.precision) for t in best} == {("openvino", "fp32"), ("onnx:cpu", "fp32")}
+    assert best[0].p50_ms <= best[1].p50_ms
 
 
 @pytest.mark.slow
@@ -46,20 +47,31 @@ def test_an_engine_that_computes_something_else_is_passed_over(files: ModelFiles
     assert "disagrees with the FP32 reference" in trial.reason
 
 
-@pytest.mark.slow
-def test_a_busy_moment_does_not_choose(files: ModelFiles) -> None:
-    """The fastest few run again side by side, whatever their first times were."""
-    wanted = [("openvino", "fp32"), ("tensorflow", "fp32")]
-    quick, slow = choice.attempt(files, None, wanted, lambda: None)
-    assert quick.p50_ms is not None
-    struck = [replace(quick, p50_ms=1000.0), replace(slow, p50_ms=0.001)]
-    best = choice.final(files, None, struck)
-    assert best is not None
-    assert (best.engine, best.precision) == ("openvino", "fp32")
-    assert best.p50_ms is not None
-    assert best.p50_ms < 500
-    assert choice.final(files, None, [struck[0]]) == struck[0]
-    assert choice.final(files, None, [replace(quick, reason="it failed")]) is None
+def test_a_busy_moment_does_not_choose(files: ModelFiles, monkeypatch) -> None:
+    """The fastest few run again side by side; what each took by itself decides no more."""
+    takes_ms = {"a": 3, "b": 2, "c": 9, "d": 1}
+
+    class Timed:
+        def __init__(self, job: Job) -> None:
+            self.ms = takes_ms[job.engine]
+
+        def time(self, pixels, runs: int):
+            return [(self.ms * 1_000_000, 0)] * runs
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(choice, "Worker", Timed)
+    alone = {"a": 1.0, "b": 1.1, "c": 1.2, "d": 50.0}
+    trials = [choice.Trial(name, "fp32", p50_ms=ms) for name, ms in alone.items()]
+    trials.append(choice.Trial("e", "fp32", reason="it failed"))
+    found = choice.side_by_side(files, None, trials)
+    assert [(t.engine, t.p50_ms) for t in found] == [("b", 2.0), ("a", 3.0), ("c", 9.0)]
+    assert choice.side_by_side(files, None, trials[-1:]) == []
+    assert choice.side_by_side(files, None, trials[2:3]) == trials[2:3]
 
 
 @pytest.mark.slow

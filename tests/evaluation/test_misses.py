@@ -30,6 +30,13 @@ def test_what_is_found_missed_and_false() -> None:
     assert (worst[1].missed, worst[1].false) == ([0], [0])
 
 
+def test_a_box_within_a_crowd_is_neither_right_nor_wrong() -> None:
+    crowd = truth([[0, 0, 400, 400]], [0], [True])
+    assert misses([rows((BOX, 0.9, 0))], [crowd]) == []
+    assert misses([rows((BOX, 0.9, 1))], [crowd])[0].false == [0], "of another class"
+    assert misses([rows(([350.0, 350.0, 450.0, 450.0], 0.9, 0))], [crowd])[0].false == [0], "a quarter of it alone"
+
+
 @given(BOXES, BOXES)
 def test_targets_are_found_once_or_missed(boxes: list[list[float]], seen: list[list[float]]) -> None:
     image = truth(boxes, [0] * len(boxes))

@@ -154,7 +154,11 @@ def test_bad_input_is_one_sentence(agent, arguments: tuple[str, ...], says: str)
 
 @pytest.mark.parametrize(
     ("display", "says"),
-    [("", "needs a display, and there is none:"), (":7345", "needs a display, and DISPLAY=:7345 cannot be reached")],
+    [
+        ("", "needs a display, and there is none:"),
+        (":7345", "needs a display, and DISPLAY=:7345 cannot be reached"),
+        (":70000", "needs a display, and DISPLAY=:70000 "),
+    ],
 )
 def test_no_display_is_one_sentence_at_once(agent, display: str, says: str, tmp_path: Path) -> None:
     commands = ["game"] + (["demo-window", "calibrate"] if display else [])  # without one these open one of their own

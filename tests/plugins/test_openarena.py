@@ -201,6 +201,16 @@ def test_light_makes_nobody_of_another(number: int, brightness: int, x: int) -> 
     assert colours.seen(np.clip(picture, 0, 255).astype(np.uint8), plain).xyxy.tolist() == before.xyxy.tolist()
 
 
+def test_a_small_player_beside_a_light_is_still_one() -> None:
+    colours = skins.Colours({"sarge/default": 100, "major/default": 110})
+    picture = np.full((120, 120, 3), 60, np.float64)
+    picture[10:110, 20:70] = (255, 0, 100)
+    picture[40:54, 70:80] = (255, 0, 110)  # far away, at the other's shoulder
+    picture[44:50, 60:70, 2] += 35
+    seen = colours.seen(np.clip(picture, 0, 255).astype(np.uint8), np.full((120, 120, 3), 60, np.uint8))
+    assert seen.xyxy.tolist() == [[20, 10, 70, 110], [70, 40, 80, 54]]
+
+
 def test_a_lamp_is_no_player() -> None:
     colours = skins.Colours({"sarge/default": 85})
     lamp = np.full((40, 60, 3), 60, np.uint8)
