@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FEW_TO_SCORE = 30
 """With fewer pictures the best epoch is chance's."""
+MOST_NAMED = 5
+"""Classes that a sentence names."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def _run(given: Arguments) -> None:
     from core.precision import PRECISIONS
     from engine.models import find_darknet
     from evaluation import figures
-    from evaluation.training_data import cases, measured
+    from evaluation.training_data import cases, measured, unlabelled
 
     check_writable(given.json_file)
     check_writable(given.curves)
@@ -135,6 +137,15 @@ def _run(given: Arguments) -> None:
             f"{len(scored)} pictures tell little of which epoch is the best; --val takes a validation set of its own",
             soft_wrap=True,
         )
+    unseen = unlabelled(names, records)
+    unscored = [name for name in unlabelled(names, scored) if name not in unseen]
+    for which, what, then in (
+        (unseen, "pictures to train on", "it is not learnt"),
+        (unscored, "pictures to score on", "the best epoch is chosen without it"),
+    ):
+        if which:
+            more = f" and {len(which) - MOST_NAMED} more" if len(which) > MOST_NAMED else ""
+            err.print(f"no {', '.join(which[:MOST_NAMED])}{more} in the {what}: {then}", markup=False, soft_wrap=True)
     plan = Plan(
         epochs=how.epochs,
         batch=given.batch,

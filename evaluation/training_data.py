@@ -52,6 +52,12 @@ def cases(
     return [record for i, record in enumerate(records) if i % VALIDATION_INTERVAL], scored, wanted or listed
 
 
+def unlabelled(names: Sequence[str], records: Sequence[Annotated]) -> list[str]:
+    """Return the classes of which no picture has a box that is to be found."""
+    there = {int(c) for record in records for c in record.classes[~record.crowd]}
+    return [name for i, name in enumerate(names) if i not in there]
+
+
 def _labels(data: Path) -> Path:
     found = next((data / name for name in SOURCES if (data / name).exists()), None)
     if found is None or not (data / "images").is_dir():

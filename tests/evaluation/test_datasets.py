@@ -229,3 +229,12 @@ def test_folders_that_are_not_there_or_empty(folder: Path) -> None:
         read(folder / "nothing.json", folder / "images", NAMES)
     with pytest.raises(UserError, match=r"neither .xml \(VOC\) nor .txt \(YOLO\)"):
         read(folder / "images", folder / "images", NAMES)
+
+
+def test_classes_without_a_box_are_told() -> None:
+    from evaluation.training_data import unlabelled
+    from tests.evaluation.test_accuracy import BOX, truth
+
+    records = [truth([BOX, BOX], [0, 2], [False, True]), truth([], [])]
+    assert unlabelled(("monster", "player", "hidden"), records) == ["player", "hidden"]
+    assert unlabelled(("monster",), records) == []
