@@ -147,7 +147,8 @@ def _live(
             if frame is not None:
                 _step(roles, frame, statistics, live=True)
                 seen_ns = frame.acted_ns
-                _rest(roles, seen_ns + pace.rest_ns(frame.taken_ns, seen_ns), patience_ns, until_ns, stop)
+                if (rest_ns := pace.rest_ns(frame.taken_ns, seen_ns)) > 0:
+                    _rest(roles, seen_ns + rest_ns, patience_ns, until_ns, stop)
             elif slot.ended:
                 stop.set(END_OF_FRAMES)
             else:

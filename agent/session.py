@@ -169,8 +169,7 @@ def _fallback(choice: Choice, detector: Detector, failures: list[str]) -> dict[s
     try:
         return dict(detector.fallback())
     except Exception as error:
-        failures.append(f'{choice.where}: the plugin "{choice.name}" failed in fallback: {summary(error)}')
-        log.error("%s", failures[-1])
+        _failed(choice, "in fallback", error, failures)
         return None
 
 
@@ -328,9 +327,14 @@ def _close(choice: Choice, close: Callable[[], None], failures: list[str]) -> No
     try:
         close()
     except Exception as error:
-        why = str(error) if isinstance(error, UserError) else summary(error)
-        failures.append(f'{choice.where}: the plugin "{choice.name}" failed to close: {why}')
-        log.error("%s", failures[-1])
+        _failed(choice, "to close", error, failures)
+
+
+def _failed(choice: Choice, what: str, error: Exception, failures: list[str]) -> None:
+    """Say what a plugin failed at once the run was over, and keep it for the result."""
+    why = str(error) if isinstance(error, UserError) else summary(error)
+    failures.append(f'{choice.where}: the plugin "{choice.name}" failed {what}: {why}')
+    log.error("%s", failures[-1])
 
 
 @dataclass

@@ -66,7 +66,7 @@ def evaluate(
     pictures: list[bytes] = []
 
     def look(found: Sequence[Rows], truth: Sequence[Labelled], classes: Sequence[str]) -> None:
-        if worst := misses(found, truth):
+        if worst := misses(found, truth, classes):
             pictures.append(drawn(worst, classes))
 
     with progress() as tell:

@@ -29,17 +29,27 @@ def check_display(who: str, remedy: str = "start it in a desktop session, or und
         return
     if not name:
         raise UserError(f"{who} needs a display, and there is none: {remedy}")
+    try:
+        connected().close()
+    except OSError as problem:
+        what = f"DISPLAY={name} cannot be reached ({problem})"
+        raise UserError(f"{who} needs a display, and {what}: {remedy}") from problem
+
+
+def connected() -> Any:
+    """Return a connection to the X11 display that DISPLAY names.
+
+    :raises OSError: it cannot be reached, or that is no display's name.
+    """
     from Xlib import display, error
 
     try:
-        display.Display().close()
-    except (error.DisplayError, error.ConnectionClosedError, error.XauthError, OSError) as problem:
-        said = " ".join(str(problem).split())
-    except (OverflowError, AssertionError, ValueError):  # of names that are none
-        raise UserError(f"{who} needs a display, and DISPLAY={name} names none: {remedy}") from None
-    else:
-        return
-    raise UserError(f"{who} needs a display, and DISPLAY={name} cannot be reached ({said}): {remedy}")
+        return display.Display()
+    except (
+        *(error.DisplayError, error.ConnectionClosedError, error.XauthError, OSError),
+        *(OverflowError, AssertionError, ValueError),  # of names that are none
+    ) as problem:
+        raise OSError(" ".join(str(problem).split()) or "no display is called so") from problem
 
 
 @contextlib.contextmanager

@@ -119,7 +119,7 @@ def sheet(found: Sequence[Difference], first: Detector, second: Detector) -> byt
             ("first", difference.only_first, first.names),
             ("second", difference.only_second, second.names),
         ):
-            tile, scale = _fitted(picture)
+            tile, scale = fitted(picture)
             draw_detections(tile, Detections(alone.xyxy * scale, alone.confidence, alone.class_id), names)
             said = f"{difference.image.name}: only the {which} model, {len(alone)}"
             cv2.rectangle(tile, (0, TILE_PX[1] - 22), TILE_PX, (0, 0, 0), cv2.FILLED)
@@ -129,7 +129,7 @@ def sheet(found: Sequence[Difference], first: Detector, second: Detector) -> byt
     return encode(np.vstack(lines), ".png")
 
 
-def _fitted(picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+def fitted(picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
     """Return a tile with a picture at its top left, and the scale."""
     height, width = picture.shape[:2]
     scale = min(TILE_PX[0] / width, TILE_PX[1] / height)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from core.geometry import iou
+from agent.types import Detections
 from core.images import encode, read_image
 from engine.boxes import Rows
 from evaluation.datasets import Annotated
+from evaluation.differences import SAME_IOU, TILE_PX, fitted, taken, unmatched
 
 CONFIDENCE = 0.25
 """The least that counts as found, as in the profiles."""
-SAME_IOU = 0.5
-TILE_PX = (480, 360)
 ROWS, COLUMNS = 6, 4
 _FOUND, _MISSED, _FALSE, _IGNORED = (0, 200, 0), (60, 60, 255), (0, 200, 255), (150, 150, 150)
 LEGEND = "green: found, red: missed, yellow: false, grey: not to be found"
@@ -28,12 +28,12 @@ class Misses:
     """A picture, and which of its targets were missed and which of the boxes are false: indices of each."""
 
     image: Annotated
-    boxes: NDArray[np.float64]
+    boxes: NDArray[np.float32]
     missed: list[int]
     false: list[int]
 
 
-def misses(found: Sequence[Rows], truth: Sequence[Annotated]) -> list[Misses]:
+def misses(found: Sequence[Rows], truth: Sequence[Annotated], names: Sequence[str]) -> list[Misses]:
     """Return the pictures with a target that was missed or a false box, the most first.
 
     The most confident boxes choose their targets first, of the same class and with an IoU of 0.5 or more. Boxes of
@@ -41,29 +41,29 @@ def misses(found: Sequence[Rows], truth: Sequence[Annotated]) -> list[Misses]:
 
     :param found: of each picture, boxes in pixels, confidences and classes.
     """
-    wrong = [_of_picture(rows, image) for rows, image in zip(found, truth, strict=True)]
+    wrong = [_of_picture(rows, image, names) for rows, image in zip(found, truth, strict=True)]
     some = [picture for picture in wrong if picture.missed or picture.false]
     return sorted(some, key=lambda picture: -len(picture.missed) - len(picture.false))
 
 
-def _of_picture(rows: Rows, image: Annotated) -> Misses:
-    sure = np.flatnonzero(rows[1] >= CONFIDENCE)
-    sure = sure[np.argsort(-rows[1][sure], kind="stable")]
-    boxes, classes = np.asarray(rows[0], np.float64).reshape(-1, 4)[sure], np.asarray(rows[2])[sure]
-    overlap = iou(boxes, image.boxes) if len(boxes) and len(image.boxes) else np.zeros((len(boxes), len(image.boxes)))
-    free = set(np.flatnonzero(~image.crowd).tolist())
+def _of_picture(rows: Rows, image: Annotated, names: Sequence[str]) -> Misses:
+    boxes, scores, classes = rows
+    seen = Detections(boxes, scores.astype(np.float32, copy=False), classes)
+    sure = taken(seen, np.flatnonzero(scores >= CONFIDENCE))
+    wanted = np.flatnonzero(~image.crowd)
+    targets = Detections(
+        image.boxes[wanted].astype(np.float32), np.ones(len(wanted), np.float32), image.classes[wanted].astype(np.int32)
+    )
+    alone, missed = unmatched(sure, names, targets, names, SAME_IOU)
     false = []
-    for i in range(len(boxes)):
-        same = image.classes == classes[i]
-        partners = [j for j in free if same[j] and overlap[i, j] >= SAME_IOU]
-        if partners:
-            free.remove(max(partners, key=lambda j: float(overlap[i, j])))
-        elif not (covered(boxes[i], image.boxes[same & image.crowd]) >= SAME_IOU).any():
+    for i in alone.tolist():
+        crowd = image.boxes[image.crowd & (image.classes == sure.class_id[i])]
+        if not (covered(sure.xyxy[i], crowd) >= SAME_IOU).any():
             false.append(i)
-    return Misses(image, boxes, sorted(free), false)
+    return Misses(image, sure.xyxy, wanted[missed].tolist(), false)
 
 
-def covered(box: NDArray[np.float64], by: NDArray[np.float64]) -> NDArray[np.float64]:
+def covered(box: NDArray[Any], by: NDArray[Any]) -> NDArray[Any]:
     """Return which part of a box each of others covers, (n,): the intersection over the box's own area."""
     sides = np.minimum(box[2:], by[:, 2:]) - np.maximum(box[:2], by[:, :2])
     return np.asarray(np.clip(sides, 0, None).prod(axis=1) / max(float((box[2:] - box[:2]).prod()), 1e-9))
@@ -82,12 +82,8 @@ def sheet(worst: Sequence[Misses], names: Sequence[str]) -> bytes:
 
 
 def _tile(picture: Misses, names: Sequence[str]) -> NDArray[np.uint8]:
-    pixels = read_image(picture.image.path)
-    scale = min(TILE_PX[0] / pixels.shape[1], TILE_PX[1] / pixels.shape[0])
-    small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    tile = np.zeros((TILE_PX[1], TILE_PX[0], 3), np.uint8)
-    tile[: small.shape[0], : small.shape[1]] = small
     image = picture.image
+    tile, scale = fitted(read_image(image.path))
     drawn = [(box, _FALSE if i in picture.false else _FOUND) for i, box in enumerate(picture.boxes)]
     for j, box in enumerate(image.boxes):
         if image.crowd[j]:

@@ -192,10 +192,10 @@ def opened(
     alone = xvfb or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform == "win32")
     key = arm_key(loaded) or "shift"
     with contextlib.ExitStack() as stack:
-        if not alone:
-            check_display("the game's window", "start it in a desktop session, or with --xvfb on a display of its own")
-        else:
+        if alone:
             log.info("playing on a display of its own, %s", stack.enter_context(own_display()))
+        else:
+            check_display("the game's window", "start it in a desktop session, or with --xvfb on a display of its own")
         window = Game(loaded.path, plugins, seed, episodes, loaded.overrides)
         stack.callback(window.close)
 

@@ -31,7 +31,7 @@ def recipe(pictures: int, begins: bool) -> Recipe:
         return Recipe(50, 1e-3, 0.5, False)
     if pictures <= FEW:
         return Recipe(25, 3e-4, 0.3, True)
-    # Of so many an epoch is long, and twelve have had as many steps as a small set's 25 three times over.
+    # Twelve epochs of so many are more steps than a small set's 25, and half an hour or an hour on a CPU.
     if pictures <= SOME:
         return Recipe(12, 3e-4, 0.5, False)
     return Recipe(40, 1e-3, 0.5, False)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from agent.types import LEFT, MIDDLE, RIGHT
+from core.display import connected
 from core.errors import UserError
 
 X11_NUMBERS = {LEFT: 1, MIDDLE: 2, RIGHT: 3}
@@ -32,11 +33,9 @@ def x11_display(purpose: str) -> Any:
     :param purpose: who needs it, for the sentence.
     :raises UserError: there is none.
     """
-    from Xlib import display, error
-
     try:
-        return display.Display()
-    except (error.DisplayError, OSError) as problem:
+        return connected()
+    except OSError as problem:
         raise UserError(
             f"{purpose} needs an X11 display, and none can be reached ({problem}): start it in a desktop session, "
             "with DISPLAY set, or under xvfb-run"

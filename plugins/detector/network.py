@@ -19,7 +19,9 @@ from core.errors import UserError
 from plugins.detector.fallback import Fallback, FallbackDetector
 
 if TYPE_CHECKING:
+    from engine.darknet import Network
     from engine.models import Files
+    from engine.onnx_network import OnnxNetwork
 
 
 class EngineSettings(PluginSettings):
@@ -138,9 +140,9 @@ def network_factory(
 
     def check(given: Any, context: Context) -> None:
         files = files_of(given, context)
-        _check(files, given)
+        network = _check(files, given)
         if given.fallback is not None:
-            _check_fallback(files, given)
+            _check_fallback(files, given, network)
 
     def both(given: Any) -> list[EngineSettings]:
         return [given] if given.fallback is None else [given, given.smaller()]
@@ -163,8 +165,8 @@ def network_factory(
     )
 
 
-def _check(files: Files, settings: EngineSettings) -> None:
-    """See that the model's files are there and fit together, and that the engine is installed.
+def _check(files: Files, settings: EngineSettings) -> Network | OnnxNetwork:
+    """See that the model's files are there and fit together, and that the engine is installed; return the network.
 
     :raises UserError: one of it is not so; the message says what to do.
     """
@@ -181,30 +183,27 @@ def _check(files: Files, settings: EngineSettings) -> None:
             f"{files.folder or network.path}: there is no INT8 graph of this model yet ({needed}); make it with "
             f'"{COMMAND} convert --precision int8 --calibrate FOLDER_OF_IMAGES ...", or take another precision'
         )
+    return network
 
 
-def _check_fallback(files: Files, settings: EngineSettings) -> None:
-    """See that the network to fall back on can be, and is smaller.
+def _check_fallback(files: Files, settings: EngineSettings, network: Network | OnnxNetwork) -> None:
+    """See that the network to fall back on can be, and is smaller than this one.
 
     :raises UserError: it is not so.
     """
     from engine.engine import AUTO
     from engine.runtime import find_runtime
 
-    smaller = settings.smaller()
     if settings.engine != AUTO and find_runtime(settings.engine).one_size:
         raise UserError(f"detector.fallback: an engine of {settings.engine} is of one size; take another engine")
     try:
-        _check(files, smaller)
-        (width, height), (less_wide, less_high) = (
-            (network.width, network.height) for network in (files.network(_size(each)) for each in (settings, smaller))
-        )
+        smaller = _check(files, settings.smaller())
     except UserError as error:
         raise UserError(f"detector.fallback.size: {error}") from error
-    if less_wide * less_high >= width * height:
+    if smaller.width * smaller.height >= network.width * network.height:
         raise UserError(
-            f"detector.fallback.size is {less_wide}x{less_high}, which is not smaller than the network's own "
-            f"{width}x{height}"
+            f"detector.fallback.size is {smaller.width}x{smaller.height}, which is not smaller than the network's own "
+            f"{network.width}x{network.height}"
         )
 
 

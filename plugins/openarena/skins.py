@@ -112,11 +112,10 @@ class Colours:
         What lies before a player takes away from its colour or adds to it: such a pixel is of the player of the piece
         that it is in, if that has a number that is looked for.
         """
-        left, top = int(x.min()), int(y.min())
-        mask = np.zeros((int(y.max()) - top + 1, int(x.max()) - left + 1), np.uint8)
-        mask[y - top, x - left] = 1
+        rows, columns, mask = _cropped(x, y)
+        mask[rows, columns] = 1
         count, labels = cv2.connectedComponents(mask, connectivity=8)
-        piece = labels[y - top, x - left]
+        piece = labels[rows, columns]
         about = known | (~pure & self.targets[number]) if blended else known.copy()
         known = np.zeros(len(x), bool)
         order = np.argsort(piece, kind="stable")
@@ -132,7 +131,7 @@ class Colours:
                 known[of_it[~foreign]] = True
                 lit = ~about[of_it] & ~foreign
                 if lit.any():
-                    _correct(x, y, number, of_it, of_it[lit], int(whose))
+                    _correct(x, y, number, of_it, lit, int(whose))
         return known
 
 
@@ -141,7 +140,7 @@ def _correct(
     y: NDArray[np.intp],
     number: NDArray[np.int64],
     piece: NDArray[np.intp],
-    lit: NDArray[np.intp],
+    lit: NDArray[np.bool_],
     whose: int,
 ) -> None:
     """Give back to a piece's player, in place, what light made another's of it.
@@ -150,26 +149,30 @@ def _correct(
     small and thin, and beside pixels whose number is nobody's.
 
     :param piece: the rows of the piece.
-    :param lit: those of them that are lit so that they are nobody's.
+    :param lit: which of them are lit so that they are nobody's.
     """
-    left, top = int(x[piece].min()), int(y[piece].min())
-    shape = (int(y[piece].max()) - top + 1, int(x[piece].max()) - left + 1)
-    light = np.zeros(shape, np.uint8)
-    light[y[lit] - top, x[lit] - left] = 1
-    beside = cv2.dilate(light, np.ones((3, 3), np.uint8))
+    rows, columns, light = _cropped(x[piece], y[piece])
+    light[rows[lit], columns[lit]] = 1
+    around = np.ones((3, 3), np.uint8)
+    beside = cv2.dilate(light, around)[rows, columns] > 0
     for other in np.unique(number[piece[number[piece] > whose]]).tolist():
-        mask = np.zeros(shape, np.uint8)
-        of_it = piece[number[piece] == other]
-        mask[y[of_it] - top, x[of_it] - left] = 1
+        its = number[piece] == other
+        mask = np.zeros_like(light)
+        mask[rows[its], columns[its]] = 1
         _, labels, found, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-        which = labels[y[of_it] - top, x[of_it] - left]
-        near = np.zeros(len(found), bool)
-        near[which[beside[y[of_it] - top, x[of_it] - left] > 0]] = True
+        which = labels[rows[its], columns[its]]
+        area = found[:, cv2.CC_STAT_AREA]
+        near = np.bincount(which, beside[its], len(found)) > 0
+        within = cv2.erode(mask, around, borderValue=0)[rows[its], columns[its]]
+        thin = np.bincount(which, within, len(found)) <= THIN * area
         most = max(BAND_PART * int((number == other).sum()), BAND_OF_PIECE * len(piece))
-        within = cv2.erode(mask, np.ones((3, 3), np.uint8), borderValue=0)[y[of_it] - top, x[of_it] - left]
-        thin = np.bincount(which, within, len(found)) <= THIN * found[:, cv2.CC_STAT_AREA]
-        small = near & thin & (found[:, cv2.CC_STAT_AREA] <= most)
-        number[of_it[small[which]]] = whose
+        number[piece[its]] = np.where((near & thin & (area <= most))[which], whose, other)
+
+
+def _cropped(x: NDArray[np.intp], y: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]:
+    """Return the rows and columns of pixels in the smallest picture that holds them, and that picture, empty."""
+    rows, columns = y - y.min(), x - x.min()
+    return rows, columns, np.zeros((int(rows.max()) + 1, int(columns.max()) + 1), np.uint8)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from evaluation.misses import misses
 from tests.evaluation.test_accuracy import BOX, FAR, rows, truth
 
+NAMES = ("thing", "other")
 BOXES = st.lists(
     st.tuples(*[st.integers(0, 40)] * 2, *[st.integers(5, 40)] * 2).map(
         lambda b: [b[0], b[1], b[0] + b[2], b[1] + b[3]]
@@ -24,7 +25,7 @@ def test_what_is_found_missed_and_false() -> None:
         rows((BOX, 0.9, 0)),
         rows((BOX, 0.9, 0), (FAR, 0.9, 0)),  # another class, and what is neither to be found nor to be punished
     ]
-    worst = misses(found, images)
+    worst = misses(found, images, NAMES)
     assert [picture.image for picture in worst] == [images[0], images[2]]
     assert (worst[0].missed, worst[0].false) == ([1], [1])
     assert (worst[1].missed, worst[1].false) == ([0], [0])
@@ -32,18 +33,22 @@ def test_what_is_found_missed_and_false() -> None:
 
 def test_a_box_within_a_crowd_is_neither_right_nor_wrong() -> None:
     crowd = truth([[0, 0, 400, 400]], [0], [True])
-    assert misses([rows((BOX, 0.9, 0))], [crowd]) == []
-    assert misses([rows((BOX, 0.9, 1))], [crowd])[0].false == [0], "of another class"
-    assert misses([rows(([350.0, 350.0, 450.0, 450.0], 0.9, 0))], [crowd])[0].false == [0], "a quarter of it alone"
+    assert misses([rows((BOX, 0.9, 0))], [crowd], NAMES) == []
+    assert misses([rows((BOX, 0.9, 1))], [crowd], NAMES)[0].false == [0], "of another class"
+    assert misses([rows(([350.0, 350.0, 450.0, 450.0], 0.9, 0))], [crowd], NAMES)[0].false == [0], (
+        "a quarter of it alone"
+    )
 
 
 @given(BOXES, BOXES)
 def test_targets_are_found_once_or_missed(boxes: list[list[float]], seen: list[list[float]]) -> None:
     image = truth(boxes, [0] * len(boxes))
-    worst = misses([rows(*((box, 0.5, 0) for box in seen))], [image])
+    worst = misses([rows(*((box, 0.5, 0) for box in seen))], [image], NAMES)
     missed, false = (len(worst[0].missed), len(worst[0].false)) if worst else (0, 0)
     assert len(boxes) - missed == len(seen) - false
-    assert misses([rows(*((box, 0.5, 0) for box in boxes))], [image]) == [] or len(set(map(tuple, boxes))) < len(boxes)
+    assert misses([rows(*((box, 0.5, 0) for box in boxes))], [image], NAMES) == [] or len(set(map(tuple, boxes))) < len(
+        boxes
+    )
 
 
 def test_the_sheet_of_a_model(agent, tmp_path: Path) -> None:
