@@ -33,6 +33,9 @@ from core.errors import UserError
 from tests.networks import CFG
 
 HANG_S = 5
+"""Of the processors' time, so that what else runs does not count."""
+STUCK_S = 60
+"""Of the clock's, for a case that waits."""
 MEMORY = 1 << 30
 LONGEST = 1000
 """Characters of a sentence, its paths included."""
@@ -334,26 +337,29 @@ def _slice(data: bytes, rng: random.Random) -> bytes:
 
 
 class Hang(BaseException):
-    """A case took longer than HANG_S."""
+    """A case took longer than HANG_S, or STUCK_S."""
 
 
 @contextmanager
 def limited() -> Iterator[None]:
-    """Let a case take HANG_S and MEMORY more than there is, at the most."""
+    """Let a case take HANG_S or STUCK_S, and MEMORY more than there is, at the most."""
 
     def late(*_: Any) -> None:
         raise Hang
 
-    before = signal.signal(signal.SIGALRM, late)
+    before = [(number, signal.signal(number, late)) for number in (signal.SIGALRM, signal.SIGPROF)]
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
-    signal.alarm(HANG_S)
+    signal.setitimer(signal.ITIMER_PROF, HANG_S)
+    signal.alarm(STUCK_S)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 def attempt(reader: Reader, path: Path) -> str:

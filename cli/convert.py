@@ -156,8 +156,26 @@ def _run(given: Arguments) -> None:
     block = provenance(model=identity(find(str(made.resolve()))), precision=given.precision)
     print_provenance(block)
     announce(f"bundle ({', '.join(contents)})", made)
-    data = {"bundle": str(made), "files": contents, "tuning": [asdict(row) for row in tried], "accuracy": told}
+    kept = _in_float(made) if given.calibrate is not None else {}
+    data = {
+        "bundle": str(made),
+        "files": contents,
+        "in_float": kept,
+        "tuning": [asdict(row) for row in tried],
+        "accuracy": told,
+    }
     save_json(given.json_file, data, block)
+
+
+def _in_float(bundle: Path) -> dict[str, list[str]]:
+    """Return, and say, which convolutions INT8 leaves in float, beside those that give boxes and scores."""
+    from core.text import read_yaml
+
+    kept = {scheme: how["keep"] for scheme, how in read_yaml(bundle / "model.yaml", "the bundle")["int8"].items()}
+    for scheme, names in kept.items():
+        if names:
+            out.print(f"in float, {scheme}: {', '.join(names)}", soft_wrap=True)
+    return kept
 
 
 def _check(given: Arguments) -> None:
@@ -299,7 +317,7 @@ def _tuned(request: Request, given: Arguments, tell: Progress, tried: list[Any],
         left = tried[-1].loss
         if left is not None and left[1] > given.budget:
             told.append(
-                f"{scheme}: that is more than the budget of {given.budget:g}, with {len(chosen.keep)} more layers in "
+                f"{scheme}: that is more than the budget of {given.budget:g}, with {len(chosen.keep or ())} layers in "
                 "float; no others are put back"
             )
         return chosen
@@ -337,7 +355,3 @@ def _show_tuning(rows: list[Any], told: list[str]) -> None:
     print_table(heads, lines, title="what was tried", prose=("way",), numbers=("error, %",))
     for sentence in told:
         out.print(sentence, soft_wrap=True)
-    last = {row.scheme: row.keep for row in rows}  # a scheme's last row is what was taken
-    for scheme, keep in last.items():
-        if keep:
-            out.print(f"in float, {scheme}: {', '.join(keep)}", soft_wrap=True)

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,9 +16,10 @@ from conversion.bundle import BundleBuilder
 from conversion.calibration import Calibration, calibrate, source_of
 from conversion.pictures import LIMIT, Pictures, find
 from conversion.quantization import (
-    EIGHT_BITS,
+    ALL_CODES,
+    PAIRED_CODES,
     SCHEMES,
-    SEVEN_BITS,
+    Codes,
     QuantizedWeights,
     Scheme,
     depthwise_convolutions,
@@ -26,6 +27,7 @@ from conversion.quantization import (
     quantize,
 )
 from conversion.rounding import rounded
+from conversion.sensitivity import sensitive
 from conversion.tensorrt_build import build
 from conversion.thresholds import Method
 from core.errors import UserError
@@ -48,7 +50,7 @@ TARGETS: tuple[Target, ...] = get_args(Target)
 GRAPH_VERSION = 1
 """Counts the changes of what the steps make, so that a bundle of an older version is made anew."""
 CALIBRATION = "calibration.json"
-LEVELS: dict[Scheme, int] = {"symmetric": EIGHT_BITS, "asymmetric": SEVEN_BITS}
+CODES: dict[Scheme, Codes] = {"symmetric": ALL_CODES, "asymmetric": PAIRED_CODES}
 """The unsigned graph is right on every CPU as it stands; where sums do not saturate a runtime takes the eight bits of
 the other (`engine.onnx_int8.with_weights_of`)."""
 SCHEME_FILES: dict[Scheme, str] = {"symmetric": GRAPH_FILES["int8"], "asymmetric": GRAPH_FILES["int8-uint8"]}
@@ -60,13 +62,13 @@ class Int8:
 
     `rounding` chooses weights by the error at the convolution's output, see `conversion.rounding`; `heads` leaves the
     convolutions that give boxes and scores in float, which cost 1 to 2 % of the work; `keep` are others that stay in
-    float. Depthwise convolutions always do.
+    float, None for those that `conversion.sensitivity` finds. Depthwise convolutions always do.
     """
 
     method: Method = "mse"
     rounding: bool = True
     heads: bool = True
-    keep: tuple[str, ...] = ()
+    keep: tuple[str, ...] | None = None
 
 
 Tuner = Callable[["Material", Scheme], Int8]
@@ -82,16 +84,22 @@ class Material:
     pictures: Pictures
     fit: Fit
     progress: Progress = silent
-    _weights: dict[int, dict[str, QuantizedWeights]] = field(default_factory=dict)
+    _weights: dict[Codes, dict[str, QuantizedWeights]] = field(default_factory=dict)
 
-    def quantized(self, scheme: Scheme, how: Int8, levels: int = EIGHT_BITS) -> onnx.ModelProto:
+    def quantized(self, scheme: Scheme, how: Int8, allowed: Codes | None = None) -> onnx.ModelProto:
         """Return the network quantised.
 
-        :param levels: the largest code of a weight.
+        :param allowed: the codes of weights, by default those of the scheme's graph.
         """
+        allowed = allowed or CODES[scheme]
         ranges = self.calibration.ranges(how.method, scheme)
-        keep = {*how.keep, *depthwise_convolutions(self.model), *(head_convolutions(self.model) if how.heads else ())}
-        return quantize(self.model, ranges, scheme, keep, self._rounded(levels) if how.rounding else None, levels)
+        weights = self._rounded(allowed) if how.rounding else None
+        return quantize(self.model, ranges, scheme, self.kept(how), weights, allowed)
+
+    def kept(self, how: Int8) -> set[str]:
+        """Return the convolutions that stay in float."""
+        heads = head_convolutions(self.model) if how.heads else ()
+        return {*(how.keep or ()), *depthwise_convolutions(self.model), *heads}
 
     def recounted(self, pictures: Pictures) -> Material:
         """Return the same of other pictures.
@@ -101,11 +109,11 @@ class Material:
         counted = calibrate(self.model, pictures, self.fit, self.progress, allow_unfit=True)
         return Material(self.model, counted, pictures, self.fit, self.progress)
 
-    def _rounded(self, levels: int) -> dict[str, QuantizedWeights]:
+    def _rounded(self, allowed: Codes) -> dict[str, QuantizedWeights]:
         if not self._weights:
-            both = (EIGHT_BITS, SEVEN_BITS)
+            both = tuple(CODES.values())
             self._weights = rounded(self.model, self.pictures, self.fit, both, self.progress)
-        return self._weights[levels]
+        return self._weights[allowed]
 
 
 @dataclass(frozen=True)
@@ -232,18 +240,21 @@ def _int8(builder: BundleBuilder, request: Request, source: Path, single: onnx.M
     builder.step(CALIBRATION, made_from, lambda: counted.to_json(made).encode())
     material = Material(single, counted, pictures.without(counted.left_out), fit, progress)
     chosen: dict[str, Any] = {}
+    asked = request.int8
+    if request.tune is None and asked.keep is None:
+        asked = replace(asked, keep=sensitive(material, asked, builder.network))
     for scheme in SCHEMES:
-        how = request.int8 if request.tune is None else request.tune(material, scheme)
+        how = asked if request.tune is None else request.tune(material, scheme)
         progress(f"INT8, {scheme}", 0, 0)
-        digest = _int8_digest(builder, made_from, how, scheme)
-        quantized = material.quantized(scheme, how, LEVELS[scheme])
+        digest = _int8_digest(builder, made_from, request.int8 if request.tune is None else how, scheme)
+        quantized = material.quantized(scheme, how)
         builder.step(SCHEME_FILES[scheme], digest, quantized.SerializeToString)
-        chosen[scheme] = asdict(how) | {"keep": list(how.keep)}
+        chosen[scheme] = asdict(how) | {"keep": list(how.keep or ())}
     builder.note("int8", chosen)
 
 
 def _int8_digest(builder: BundleBuilder, calibrated: str, how: Int8, scheme: Scheme) -> str:
-    return builder.digest(calibrated, how, scheme, LEVELS[scheme])
+    return builder.digest(calibrated, how, scheme, CODES[scheme])
 
 
 def _identity(pictures: Pictures) -> list[object]:

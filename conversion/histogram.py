@@ -56,6 +56,11 @@ class Histogram:
             total.negative += np.bincount(to, part.negative, BINS)
         return total
 
+    def values(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the middle of every bin, negative ones first, and how many numbers lie in it."""
+        middles = (np.arange(BINS) + 0.5) * self.width
+        return np.concatenate((-middles, middles)), np.concatenate((self.negative, self.positive))
+
     def magnitudes(self) -> NDArray[np.float64]:
         """Return the counts of both signs together."""
         return self.negative + self.positive

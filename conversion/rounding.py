@@ -21,7 +21,7 @@ from onnx import numpy_helper
 
 from conversion.calibration import activations
 from conversion.pictures import Pictures
-from conversion.quantization import QuantizedWeights, convolutions, quantized_weights
+from conversion.quantization import ALL_CODES, Codes, QuantizedWeights, convolutions, quantized_weights
 from core.geometry import Fit
 from core.progress import Progress, silent
 
@@ -62,14 +62,12 @@ def rounded(
     model: onnx.ModelProto,
     pictures: Pictures,
     fit: Fit,
-    levels: Sequence[int],
+    allowed: Sequence[Codes],
     progress: Progress = silent,
-) -> dict[int, dict[str, QuantizedWeights]]:
-    """Return the codes of every convolution, by its name, for each number of levels.
+) -> dict[Codes, dict[str, QuantizedWeights]]:
+    """Return the codes of every convolution, by its name, for each set of codes that weights may have.
 
     Those that are grouped, or have no bias, are left out: they are rounded weight by weight.
-
-    :param levels: the largest code: 127 for eight bits, 63 for seven.
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     layers = [
@@ -78,12 +76,13 @@ def rounded(
         if len(node.input) > 2
     ]
     layers = [layer for layer in layers if layer.setting("group", 1) == 1]
-    result: dict[int, dict[str, QuantizedWeights]] = {largest: {} for largest in levels}
+    result: dict[Codes, dict[str, QuantizedWeights]] = {codes: {} for codes in allowed}
     done = 0
     for part in _parts(layers):
         for layer, moments in zip(part, _moments(model, part, pictures, fit), strict=True):
-            for largest in levels:
-                result[largest][layer.node.name] = round_weights(layer.kernel, layer.bias, moments, largest)
+            passing = passing_on(moments)
+            for codes in allowed:
+                result[codes][layer.node.name] = round_weights(layer.kernel, layer.bias, moments, passing, codes)
             done += 1
             progress("rounding weights", done, len(layers))
     return result
@@ -134,18 +133,45 @@ def _patches(layer: _Layer, value: NDArray[np.float32], count: int, rng: np.rand
     return np.hstack((found, np.ones((len(at), 1), np.float32)))
 
 
+@dataclass(frozen=True)
+class PassingOn:
+    """In which order the inputs of a convolution are rounded, and how those to come make up for the error of each.
+
+    Row j of `factor`, upper triangular, says how the inputs after the jth make up for an error in it.
+    """
+
+    order: NDArray[np.intp]
+    factor: NDArray[np.float64]
+
+
+def passing_on(moments: Moments) -> PassingOn:
+    """Return it for the moments of a convolution's inputs: the work that is the same whatever codes are allowed."""
+    count = len(moments) - 1
+    # The most active inputs first, while there are many left to make up for them; the bias last.
+    order = np.append(np.argsort(-np.diag(moments)[:count], kind="stable"), count)
+    products = moments[np.ix_(order, order)].astype(np.float64)
+    products[np.arange(count), np.arange(count)] += max(DAMPING * float(np.diag(products)[:count].mean()), 1e-12)
+    products[count, count] += 1e-9
+    return PassingOn(order, np.linalg.cholesky(np.linalg.inv(products)).T)
+
+
 def round_weights(
-    kernel: NDArray[np.float32], bias: NDArray[np.float32], moments: Moments, largest: int
+    kernel: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    moments: Moments,
+    passing: PassingOn,
+    allowed: Codes = ALL_CODES,
 ) -> QuantizedWeights:
     """Return codes, scales and the bias that goes with them.
 
     :param kernel: (out, in, height, width).
-    :param largest: the largest code.
+    :param passing: of these moments, see `passing_on`.
     """
+    allowed = allowed.of(kernel)
     rows = np.hstack((kernel.reshape(len(kernel), -1), bias[:, None])).astype(np.float64)
-    plain = quantized_weights(kernel, largest)
+    plain = quantized_weights(kernel, allowed)
     step = plain.scales.astype(np.float64)
-    codes, shifted = _compensated(rows, step, moments, largest)
+    codes, shifted = _compensated(rows, step, passing, allowed, kernel[0, 0].size)
     # It goes from one input to the next and is not always the better: where it is not, the row stays as it was.
     simple = plain.codes.reshape(len(kernel), -1)
     made, other = (
@@ -163,24 +189,27 @@ def _error(off: NDArray[np.float64], moments: Moments) -> NDArray[np.float64]:
 
 
 def _compensated(
-    rows: NDArray[np.float64], step: NDArray[np.float64], moments: Moments, largest: int
+    rows: NDArray[np.float64], step: NDArray[np.float64], passing: PassingOn, allowed: Codes, taps: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the codes of rows, whose last entry is the bias, and the biases that go with them."""
-    count = rows.shape[1] - 1
-    # The most active inputs first, while there are many left to make up for them; the bias last.
-    order = np.append(np.argsort(-np.diag(moments)[:count], kind="stable"), count)
-    products = moments[np.ix_(order, order)].astype(np.float64)
-    products[np.arange(count), np.arange(count)] += max(DAMPING * float(np.diag(products)[:count].mean()), 1e-12)
-    products[count, count] += 1e-9
-    # The upper triangle of the inverse: row j says how the inputs after j make up for an error in j.
-    factor = np.linalg.cholesky(np.linalg.inv(products)).T
+    """Return the codes of rows, whose last entry is the bias, and the biases that go with them.
+
+    :param taps: weights of a channel, which are side by side in a row.
+    """
+    order, factor = passing.order, passing.factor
+    count = len(order) - 1
     left = rows[:, order]
     codes = np.zeros((len(rows), count))
+    # Whose code together with that of an input is limited: the same tap of the other channel of the pair.
+    place = np.argsort(order[:count])
+    channel, tap = np.divmod(order[:count], taps)
+    partner = place[np.minimum((channel ^ 1) * taps + tap, count - 1)]
     for first in range(0, count, BLOCK):
         last = min(first + BLOCK, count)
         errors = np.zeros((len(rows), last - first))
         for j in range(first, last):
-            codes[:, j] = np.clip(np.rint(left[:, j] / step), -largest, largest)
+            # 0 for a partner that comes later, and gets what this one leaves.
+            end = np.minimum(allowed.largest, allowed.pair - np.abs(codes[:, partner[j]]))
+            codes[:, j] = np.clip(np.rint(left[:, j] / step), -end, end)
             errors[:, j - first] = (left[:, j] - codes[:, j] * step) / factor[j, j]
             left[:, j + 1 : last] -= errors[:, j - first, None] * factor[j, j + 1 : last]
         left[:, last:] -= errors @ factor[first:last, last:]

@@ -4,7 +4,7 @@ Ways are judged by the error at the network's output (`conversion.output_error`)
 activations were not counted: half of the calibration set for the other half, and the other way round. A way takes the
 place of a simpler one only where the difference is beyond chance (a paired bootstrap over pictures, at a level that
 counts how many ways are tried). Accuracy is a second opinion, with its interval: while more of it is lost than the
-budget, the most sensitive convolutions go back to float.
+budget, more of the most sensitive convolutions go back to float.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from conversion.convert import LEVELS, Int8, Material
-from conversion.output_error import errors, relative
+from conversion.convert import Int8, Material
+from conversion.output_error import Span, errors, gain, relative
 from conversion.pictures import Pictures
-from conversion.quantization import Scheme, depthwise_convolutions, head_convolutions, layers
+from conversion.quantization import Scheme, layers
+from conversion.sensitivity import sensitive
 from core.progress import Progress, silent
 from engine.darknet import Network
 from engine.engine import check_engine
 from engine.onnx_network import OnnxNetwork
 from engine.runtimes.openvino import OpenVinoEngine
 
-PLAIN = Int8("mse", rounding=False, heads=False)
+PLAIN = Int8("mse", rounding=False, heads=False, keep=())
 """The simplest way, which the others must beat."""
 WAYS: tuple[Callable[[Int8], Int8], ...] = (
     lambda how: replace(how, rounding=True),
@@ -36,12 +37,12 @@ WAYS: tuple[Callable[[Int8], Int8], ...] = (
     lambda how: replace(how, method="kl"),
     lambda how: replace(how, method="max"),
 )
-"""What is tried after it, each on top of what was chosen so far, in the order of what they usually bring."""
+"""What is tried after it, each on top of what was chosen so far, in the order of what they usually bring; the last is
+what `conversion.sensitivity` puts back to float then."""
 SENSITIVITY_PICTURES = 8
 """Pictures that a layer's sensitivity is measured on."""
 FLOAT_LAYERS = 6
 """Layers that go back to float at the most."""
-RESAMPLES = 4000
 LEVEL = 0.05
 """How often a way that is no better may be taken for one, all ways together."""
 
@@ -57,8 +58,6 @@ class Loss(Protocol):
     def high(self) -> float: ...  # noqa: D102
 
 
-Span = tuple[float, float, float]
-"""A value, and the low and high end of its interval."""
 Measure = Callable[[Any], Loss]
 """The loss of an engine that runs the quantised network, against the float one."""
 
@@ -111,10 +110,12 @@ class Tuning:
         chosen = PLAIN
         best = self._errors(scheme, chosen)
         self._add(scheme, chosen, best, None, True)
-        for change in WAYS:
-            how = change(chosen)
+        for change in (*WAYS, None):
+            how = change(chosen) if change else replace(chosen, keep=sensitive(material, chosen, self.network))
+            if how == chosen:  # no layer is worth it
+                break
             given = self._errors(scheme, how)
-            better = gain(best, given, LEVEL / len(WAYS))
+            better = gain(best, given, LEVEL / (len(WAYS) + 1))
             self._add(scheme, how, given, better, better[1] > 0)
             if better[1] > 0:
                 chosen, best = how, given
@@ -124,7 +125,7 @@ class Tuning:
         """Return the errors of a way on every picture, each by the half that it does not belong to."""
         parts = []
         for half, others in self._folds:
-            engine = executor(half.quantized(scheme, how, LEVELS[scheme]), scheme)
+            engine = executor(half.quantized(scheme, how), scheme)
             parts.append(errors(self._reference, engine, self.network, others, half.fit))
         return np.concatenate(parts)
 
@@ -135,7 +136,7 @@ class Tuning:
         order = self._sensitive(scheme, how)
         most = min(FLOAT_LAYERS, len(order))
         for n in range(1, most + 1):
-            more = replace(how, keep=tuple(order[:n]))
+            more = replace(how, keep=(*(how.keep or ()), *order[:n]))
             loss = self._loss(material, scheme, more, self._errors(scheme, more), n == most)
             if not self._over(loss):
                 break
@@ -149,7 +150,7 @@ class Tuning:
         self, material: Material, scheme: Scheme, how: Int8, given: NDArray[np.float64], last: bool = False
     ) -> Loss:
         """Return the loss of a way, which is taken if that is within the budget, or it is the last one."""
-        loss = self.measure(executor(material.quantized(scheme, how, LEVELS[scheme]), scheme))
+        loss = self.measure(executor(material.quantized(scheme, how), scheme))
         told = (round(loss.value, 2), round(loss.low, 2), round(loss.high, 2))
         self._add(scheme, how, given, None, last or not self._over(loss), told)
         return loss
@@ -159,10 +160,9 @@ class Tuning:
         half, others = self._folds[0]
         few = others.part(range(min(SENSITIVITY_PICTURES, len(others))))
         left = {}
-        kept = depthwise_convolutions(half.model) + (head_convolutions(half.model) if how.heads else [])
-        names = [layer for layer in layers(half.model) if layer not in kept]
+        names = [layer for layer in layers(half.model) if layer not in half.kept(how)]
         for i, layer in enumerate(names):
-            model = half.quantized(scheme, replace(how, keep=(layer,)), LEVELS[scheme])
+            model = half.quantized(scheme, replace(how, keep=(*(how.keep or ()), layer)))
             left[layer] = relative(errors(self._reference, executor(model, scheme), self.network, few, half.fit))
             self.progress("sensitivity of layers", i + 1, len(names))
         return sorted(left, key=lambda layer: left[layer])
@@ -177,7 +177,7 @@ class Tuning:
         loss: Span | None = None,
     ) -> None:
         error = round(relative(given), 2)
-        row = Row(scheme, how.method, how.rounding, how.heads, how.keep, error, better, chosen, loss)
+        row = Row(scheme, how.method, how.rounding, how.heads, how.keep or (), error, better, chosen, loss)
         self.rows.append(row)
         self.tried(row)
 
@@ -188,19 +188,6 @@ def halves(material: Material) -> Iterator[tuple[Material, Pictures]]:
     parts = [material.pictures.part(range(first, count, 2)) for first in (0, 1)]
     for mine, others in (parts, parts[::-1]):
         yield material.recounted(mine), others
-
-
-def gain(a: NDArray[np.float64], b: NDArray[np.float64], level: float, seed: int = 0) -> Span:
-    """Return by how much less error `b` has than `a`, percent of the float network's scores, and the interval.
-
-    :param a: as `conversion.output_error.errors` gives them, of the same pictures as `b`.
-    :param level: the part of resamples outside of the interval.
-    """
-    saved = a[:, 0] - b[:, 0]
-    picks = np.random.default_rng(seed).integers(0, len(saved), (RESAMPLES, len(saved)))
-    drawn = 100 * saved[picks].sum(axis=1) / np.maximum(a[:, 1][picks].sum(axis=1), 1e-12)
-    low, high = np.percentile(drawn, (50 * level, 100 - 50 * level))
-    return 100 * float(saved.sum() / max(a[:, 1].sum(), 1e-12)), float(low), float(high)
 
 
 def pictures_needed(loss: Loss, pictures: int, budget: float) -> int | None:

@@ -15,7 +15,6 @@ from engine.models import GRAPH_FILES
 from engine.onnx_file import read_onnx
 from engine.onnx_fp16 import to_fp16
 from engine.onnx_graph import to_onnx
-from engine.onnx_int8 import narrow_weights, with_weights_of
 from engine.onnx_mish import plain_mish
 from engine.onnx_postprocess import with_postprocess
 from engine.onnx_preprocess import at_size, with_preprocess
@@ -54,18 +53,6 @@ def float_graph(model: Model) -> onnx.ModelProto:
     if isinstance(network, Network):
         return plain_mish(to_onnx(*model.darknet()))
     return network.graph()
-
-
-def int8_graph(model: Model, saturates: bool) -> onnx.ModelProto:
-    """Return the INT8 graph for a CPU: weights of 7 bits where its sums saturate, else of 8.
-
-    :raises UserError: as `graph`.
-    """
-    proto = graph(model, "int8")
-    if saturates:
-        return narrow_weights(proto)  # does nothing but to a bundle of an earlier version
-    wide = _stored(model, GRAPH_FILES["int8"])
-    return proto if wide is None else with_weights_of(proto, wide)
 
 
 def with_stages(proto: onnx.ModelProto, model: Model, stages: GraphStages) -> bytes:

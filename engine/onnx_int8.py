@@ -1,23 +1,27 @@
-"""Weights of 7 and of 8 bits in an INT8 graph, since the INT8 sums of some CPUs saturate.
+"""The weights of an INT8 graph on CPUs whose INT8 sums saturate.
 
-Without VNNI (before AVX-512 VNNI and AVX-VNNI) x86 multiplies uint8 by int8 and adds two products into a signed 16-bit
-register (`vpmaddubsw`): 255 * 127 * 2 does not fit, and is cut to 32767 in silence. With weights from -64 to 64 no sum
-of two products can leave the register. NNCF calls the same remedy its overflow fix.
+Without VNNI (before AVX-512 VNNI and AVX-VNNI) x86 multiplies uint8 by int8 and adds two products, those of an even
+channel and the next, into a signed 16-bit register (`vpmaddubsw`): 255 * 127 * 2 does not fit, and is cut to 32767 in
+silence. Where the magnitudes of two such weights make no more than 128 no sum leaves the register: conversion sees to
+that. Halving all weights, which NNCF calls its overflow fix, does for graphs that were made otherwise.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+PAIR = 128
+"""The largest sum of the magnitudes of two weights whose products are added in 16 bits: 255 * 128 is within 32767."""
 CHANNELS = 64
 SATURATING = 127.0 * 255 * CHANNELS
 """What every output of `saturation_probe` is where no sum is cut, its input being 255."""
 
 
 def narrow_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy of an INT8 model whose weights' codes lie within -64 to 64; larger ones are halved."""
+    """Return a copy of an INT8 model in which no sum of two products saturates: kernels where one could are halved."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
     constants = {tensor.name: tensor for tensor in result.graph.initializer}
@@ -25,7 +29,7 @@ def narrow_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.op_type != "DequantizeLinear" or node.input[0] not in constants:
             continue
         codes, scale = (constants[name] for name in node.input[:2])
-        if np.abs(numpy_helper.to_array(codes).astype(np.int16)).max() <= 64:
+        if _fits(numpy_helper.to_array(codes)):
             continue
         narrow = np.rint(numpy_helper.to_array(codes) / 2).astype(np.int8)
         codes.CopyFrom(numpy_helper.from_array(narrow, codes.name))
@@ -33,22 +37,10 @@ def narrow_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
-def with_weights_of(model: onnx.ModelProto, other: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy of an INT8 model with the weights and biases of another that has the same convolutions.
-
-    A convolution that is float in one of them stays as it is in the first.
-    """
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    theirs = {tensor.name: tensor for tensor in other.graph.initializer}
-    mine = {tensor.name: tensor for tensor in result.graph.initializer}
-    for node in result.graph.node:
-        quantized = node.op_type == "Conv" and node.input[1].endswith(":dq")
-        names = [node.input[1].removesuffix("dq") + part for part in ("q", "scale")] if quantized else []
-        if quantized and all(name in theirs for name in names):
-            for name in (*names, *node.input[2:]):
-                mine[name].CopyFrom(theirs[name])
-    return result
+def _fits(codes: NDArray[np.int8]) -> bool:
+    sizes = np.abs(codes.astype(np.int16))
+    even = codes.ndim == 4 and codes.shape[1] % 2 == 0
+    return bool((sizes[:, ::2] + sizes[:, 1::2]).max() <= PAIR if even else sizes.max() <= PAIR // 2)
 
 
 def saturation_probe() -> bytes:

@@ -16,7 +16,6 @@ def _logging_comes_back():
 
 
 @pytest.mark.slow
-@pytest.mark.alone  # its limits of time are real
 def test_mutated_inputs_are_refused_in_a_sentence_or_are_sense(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETICLE_CACHE", "")  # which the fuzzer sets
     found = fuzz(seconds=60, cases=1400, seed=1, only=None, out=None)

@@ -247,10 +247,10 @@ def _view(array: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _load(model: Model, precision: Precision, stages: GraphStages, device: str) -> OnnxEngine:
     """Open a session on the model's graph."""
-    from engine.graphs import graph, int8_graph, with_stages
+    from engine.graphs import graph, with_stages
     from engine.onnx_fp16 import fp16_outputs
 
-    proto = int8_graph(model, saturates=False) if precision == "int8" else graph(model, precision)
+    proto = graph(model, precision)
     on_device = stages.device and resolved(device) == "cuda"
     if on_device:
         stages = GraphStages()

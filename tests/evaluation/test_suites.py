@@ -11,7 +11,7 @@ from evaluation import suites
 from tests.conftest import FIXED, ROOT
 
 ORACLE = ("--set", "detector={plugin: oracle}")
-QUICK = ("--episodes", "1", "--set", "capture.seconds=3", "--set", "capture.flicks=12")
+QUICK = ("--episodes", "1", "--set", "capture.seconds=2", "--set", "capture.flicks=8")
 
 STRANGERS = """
 from reticle import Action, Controller, ControllerFactory, DetectorFactory, Detections, PluginSettings, hookimpl, LEFT
@@ -158,7 +158,7 @@ def test_profiles_and_values_of_a_setting_are_compared(agent, tmp_path: Path) ->
     profile = (ROOT / "profiles" / "doom.yaml").read_text()
     for name, gain in (("a", 0.05), ("b", 0.6)):
         (tmp_path / f"{name}.yaml").write_text(profile.replace("gain: 0.6", f"gain: {gain}"))
-    one = ("--episodes", "10", *ORACLE, "--set", "capture.limit_s=10")
+    one = ("--episodes", "10", *ORACLE, "--set", "capture.limit_s=5")
     done = agent("arena", "--compare", "a.yaml", "b.yaml", *one, "--json", "c.json", "--out", "c.png")
     assert done.returncode == 0, done.stderr
     assert "b against a, 10 episodes each: better in" in done.stdout

@@ -50,6 +50,7 @@ classes=80
 iou_normalizer=0.5
 """
 OPTIONS = ("--cfg", "net.cfg", "--epochs", "6", "--batch", "8", "--rate", "0.01", "--mosaic", "0")
+TRAIN = ("train", "--data", "set", "--names", "names", *OPTIONS, "--out", "m", "--json", "h.json")
 
 pytestmark = pytest.mark.slow  # networks are trained
 
@@ -76,7 +77,7 @@ def data(tmp_path: Path) -> Path:
 
 def train(agent, *more: object, env: dict[str, str] | None = None):
     return agent(
-        "train", "--data", "set", "--names", "names", *OPTIONS, "--out", "m", "--json", "h.json", *more,
+        *TRAIN, *more,
         env={"KERAS_BACKEND": "tensorflow", **(env or {})}, timeout=300,
     )  # fmt: skip
 
@@ -130,7 +131,7 @@ def test_after_a_kill_it_goes_on_with_the_same_numbers(agent, data: Path) -> Non
         assert a["loss"] == pytest.approx(b["loss"], rel=2e-2)
 
 
-def test_bad_input_is_one_sentence(agent, data: Path) -> None:
+def test_bad_input_is_one_sentence(cli, data: Path) -> None:
     cases = [
         (("--classes", "green"), 'there is no class "green"'),
         (("--size", "100"), "--size is 100; a side is a multiple of 32 pixels, 4096 at the most"),
@@ -140,18 +141,18 @@ def test_bad_input_is_one_sentence(agent, data: Path) -> None:
         (("--from", "nothing"), "there is no bundle models/nothing"),
     ]
     for more, says in cases:
-        done = train(agent, *more)
+        done = cli(*TRAIN, *more)
         assert done.returncode == 2, done.stdout
         assert says in " ".join(done.stderr.split())
         assert "Traceback" not in done.stderr
         shutil.rmtree(data / ".m.training", ignore_errors=True)
     for file in (data / "set" / "labels").iterdir():
         file.write_text("")
-    done = train(agent)
+    done = cli(*TRAIN)
     assert done.returncode == 2
     assert "all are empty" in " ".join(done.stderr.split())
     shutil.rmtree(data / "set" / "images")
-    done = train(agent)
+    done = cli(*TRAIN)
     assert done.returncode == 2
     assert "this is no data set" in " ".join(done.stderr.split())
 

@@ -1,0 +1,104 @@
+"""Which convolutions cost more accuracy at INT8 than their work is worth.
+
+The error at the network's output (`conversion.output_error`) of the quantised network, and of the same with one
+convolution in float: what that takes away, for the share of the work that it is, is what a convolution goes back to
+float by. Only some are tried: those whose input suffers most from its codes, by its histogram. What is quantised badly
+there need not matter at the output, but what matters at the output is found among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from conversion.output_error import errors, gain
+from conversion.quantization import asymmetric_codes, convolutions
+from engine.darknet import Network
+from engine.onnx_graph import IMAGE
+from engine.onnx_network import OnnxNetwork
+from engine.runtimes.openvino import OpenVinoEngine
+
+if TYPE_CHECKING:
+    from conversion.convert import Int8, Material
+
+SHARE = 0.1
+"""Of the multiplications that may go back to float."""
+CANDIDATES = 8
+PICTURES = 32
+"""That each candidate is tried on."""
+LEVEL = 0.32
+"""Of the interval that must lie above 0: one standard error, since a convolution in float by mistake costs its work
+and no accuracy."""
+
+
+def sensitive(material: Material, how: Int8, network: Network | OnnxNetwork) -> tuple[str, ...]:
+    """Return the convolutions that are worth their work in float, the most worth first; at most `SHARE` of the work.
+
+    :raises UserError: a picture cannot be read.
+    """
+    quantized = replace(how, keep=())
+    work = shares(material.model)
+    kept = material.kept(quantized)
+    harm = input_errors(material, how)
+    names = [name for name in work if name not in kept and work[name] <= SHARE and harm[name] > 0]
+    names = sorted(names, key=lambda name: -harm[name])[:CANDIDATES]
+    count = len(material.pictures)
+    few = material.pictures.part(np.linspace(0, count - 1, min(PICTURES, count)).round().astype(int))
+    reference = OpenVinoEngine(material.model.SerializeToString())
+
+    def error(keep: Sequence[str]) -> NDArray[np.float64]:
+        model = material.quantized("asymmetric", replace(quantized, keep=tuple(keep)))
+        engine = OpenVinoEngine(model.SerializeToString(), precision="int8")
+        return errors(reference, engine, network, few, material.fit)
+
+    base = error(())
+    worth = {}
+    for i, name in enumerate(names):
+        value, low, _ = gain(base, error([name]), LEVEL)
+        if low > 0:
+            worth[name] = value / work[name]
+        material.progress("sensitivity of layers", i + 1, len(names))
+    chosen: list[str] = []
+    for name in sorted(worth, key=lambda name: -worth[name]):
+        if sum(work[each] for each in [*chosen, name]) <= SHARE:
+            chosen.append(name)
+    return tuple(chosen)
+
+
+def shares(model: onnx.ModelProto) -> dict[str, float]:
+    """Return the part of all multiplications that each convolution is, by its name."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in [*inferred.value_info, *inferred.output]}
+    kernels = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    work = {
+        node.name: float(np.prod(kernels[node.input[1]])) * np.prod([d.dim_value for d in shapes[node.output[0]]][2:])
+        for node in convolutions(model)
+    }
+    total = sum(work.values())
+    return {name: float(each / total) for name, each in work.items()}
+
+
+def input_errors(material: Material, how: Int8) -> dict[str, float]:
+    """Return the squared error of the codes of what each convolution reads, in parts of its mean square.
+
+    The picture's own codes are its pixels: their error is 0.
+    """
+    ranges = material.calibration.ranges(how.method, "asymmetric")
+    span_of = {tensor: ranges[group.name] for group in material.calibration.groups for tensor in group.tensors}
+    found = {}
+    for node in convolutions(material.model):
+        tensor = node.input[0]
+        if tensor == IMAGE:
+            found[node.name] = 0.0
+            continue
+        scale, zero = asymmetric_codes(span_of[tensor])
+        values, counts = material.calibration.histograms[tensor].values()
+        codes = np.clip(np.rint(values / scale) + zero, 0, 255) - zero
+        square = float((counts * values**2).sum())
+        found[node.name] = float((counts * (values - codes * scale) ** 2).sum()) / max(square, 1e-30)
+    return found
