@@ -24,3 +24,19 @@ def choose() -> str:
             f"agent.py train ...`, or set KERAS_BACKEND to another of {', '.join(BACKENDS)} that is"
         )
     return backend
+
+
+def on_cpu() -> bool:
+    """Return whether the chosen backend computes on the CPU, for it finds no other device."""
+    backend = os.environ["KERAS_BACKEND"]
+    if backend == "tensorflow":
+        import tensorflow
+
+        return not tensorflow.config.list_physical_devices("GPU")
+    if backend == "torch":
+        import torch
+
+        return not torch.cuda.is_available()
+    import jax
+
+    return bool(jax.default_backend() == "cpu")
