@@ -217,28 +217,28 @@ def test_no_display_and_a_region_outside_the_screen(agent, small: Path, display:
     )
 
 
-def test_live_needs_live_mode_and_an_arm_and_a_panic_key(agent, small: Path) -> None:
+def test_live_needs_live_mode_and_an_arm_and_a_panic_key(cli, small: Path) -> None:
     profile(small, actuation={"plugin": "mouse"})
-    one_sentence(agent("--profile", "mine.yaml", "--live"), "--live needs `mode: live`")
+    one_sentence(cli("--profile", "mine.yaml", "--live"), "--live needs `mode: live`")
     profile(small, mode="live", actuation={"plugin": "mouse"})
-    one_sentence(agent("--profile", "mine.yaml", "--live"), "such as: - plugin: arm-key")
+    one_sentence(cli("--profile", "mine.yaml", "--live"), "such as: - plugin: arm-key")
 
 
-def test_check_and_plugins_and_help(agent, small: Path) -> None:
-    done = agent("check", "mine.yaml")
+def test_check_and_plugins_and_help(cli, small: Path) -> None:
+    done = cli("check", "mine.yaml")
     assert done.returncode == 0
     assert "a valid profile (lock-step: footage, yolo, nearest, proportional, dry-run)" in done.stdout
-    done = agent("plugins", "--json", "p.json")
+    done = cli("plugins", "--json", "p.json")
     assert done.returncode == 0
     rows = json.loads((small / "p.json").read_text())["rows"]
     assert {row["name"] for row in rows if row["role"] == "guard"} >= {"arm-key", "rate"}
     assert all(setting["description"] for row in rows for setting in row["settings"])
     for arguments in (("--help",), ("detect", "--help")):
-        assert "Usage" in agent(*arguments).stdout
-    bare = agent()
+        assert "Usage" in cli(*arguments).stdout
+    bare = cli()
     assert (bare.returncode, bare.stdout) == (2, "")
     assert "Usage" in bare.stderr
-    assert agent("--version").stdout.startswith("reticle ")
+    assert cli("--version").stdout.startswith("reticle ")
 
 
 def test_convert_makes_a_bundle_that_a_profile_can_name(agent, small: Path) -> None:
@@ -337,9 +337,9 @@ def with_observer(folder: Path, **parts: str) -> None:
         ),
     ],
 )
-def test_a_plugin_that_cannot_be_made(agent, small: Path, parts: dict, says: str) -> None:
+def test_a_plugin_that_cannot_be_made(cli, small: Path, parts: dict, says: str) -> None:
     with_observer(small, **parts)
-    one_sentence(agent("--profile", "mine.yaml"), says)
+    one_sentence(cli("--profile", "mine.yaml"), says)
 
 
 def test_a_plugin_that_fails_later_costs_nobody_the_report(agent, small: Path) -> None:
@@ -377,13 +377,13 @@ def test_a_report_follows_links_and_spares_the_profile(agent, small: Path) -> No
     one_sentence(agent("--profile", "mine.yaml", "--report", "mine.yaml"), "would overwrite the profile")
 
 
-def test_live_is_refused_where_there_is_nothing_to_move(agent, small: Path) -> None:
+def test_live_is_refused_where_there_is_nothing_to_move(cli, small: Path) -> None:
     one_sentence(
-        agent("--profile", "mine.yaml", "--live"),
+        cli("--profile", "mine.yaml", "--live"),
         '--live is for an actuation that moves the real mouse, and "dry-run"',
     )
     one_sentence(
-        agent("--profile", "mine.yaml", "check", "doom.yaml"),
+        cli("--profile", "mine.yaml", "check", "doom.yaml"),
         "--profile belongs to a run, and check is a command of its own",
     )
 

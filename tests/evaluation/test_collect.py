@@ -79,7 +79,7 @@ def test_frames_labelled_by_a_model_are_a_data_set(agent, tmp_path: Path) -> Non
     assert (tmp_path / "runs" / "actions.jsonl").read_text() == "", "it watches, and acts on nothing"
 
 
-def test_bad_input(agent, tmp_path: Path) -> None:
+def test_bad_input(cli, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     for arguments, says in (
         (("--profile", "doom.yaml", "--out", "there"), "this exists already"),
@@ -92,7 +92,7 @@ def test_bad_input(agent, tmp_path: Path) -> None:
             "choose one of: voc, yolo, coco, label-studio, cvat",
         ),
     ):
-        done = agent("collect", *arguments)
+        done = cli("collect", *arguments)
         assert done.returncode == 2
         assert not (tmp_path / "x").exists()
         assert says in " ".join(done.stderr.split())

@@ -73,16 +73,16 @@ def test_in_lock_step_it_stays_with_the_network_that_it_has(agent, tmp_path: Pat
         ("{}", "size"),
     ],
 )
-def test_a_size_or_budget_that_cannot_be_is_one_sentence(agent, fallback: str, says: str) -> None:
-    done = agent("--profile", "doom.yaml", *FIXED, "--set", "mode=live", "--set", f"detector.fallback={fallback}")
+def test_a_size_or_budget_that_cannot_be_is_one_sentence(cli, fallback: str, says: str) -> None:
+    done = cli("--profile", "doom.yaml", *FIXED, "--set", "mode=live", "--set", f"detector.fallback={fallback}")
     assert done.returncode == 2
     assert says in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
 
 
-def test_an_engine_of_one_size_has_none(agent) -> None:
+def test_an_engine_of_one_size_has_none(cli) -> None:
     tensorrt = ("--set", "detector.engine=tensorrt", "--set", "detector.precision=fp16")
-    done = agent("--profile", "doom.yaml", *tensorrt, "--set", "detector.fallback={size: 320, budget_ms: 9}")
+    done = cli("--profile", "doom.yaml", *tensorrt, "--set", "detector.fallback={size: 320, budget_ms: 9}")
     assert done.returncode == 2
     said = " ".join(done.stderr.split())
     assert "an engine of tensorrt is of one size" in said or "not installed" in said
