@@ -21,6 +21,7 @@ from conversion.quantization import (
     SCHEMES,
     Codes,
     QuantizedWeights,
+    Range,
     Scheme,
     depthwise_convolutions,
     head_convolutions,
@@ -42,7 +43,7 @@ from engine.onnx_file import read_onnx
 from engine.onnx_fp16 import to_fp16
 from engine.onnx_graph import to_onnx
 from engine.onnx_postprocess import with_postprocess
-from engine.onnx_preprocess import Preprocess, with_preprocess
+from engine.onnx_preprocess import Preprocess, batch_of, with_batch, with_preprocess
 from engine.tensorrt_engine import engine_name
 
 Target = Literal["openvino", "onnx", "tensorrt", "tensorrt-rtx", "savedmodel"]
@@ -84,6 +85,7 @@ class Material:
     pictures: Pictures
     fit: Fit
     progress: Progress = silent
+    _ranges: dict[tuple[Method, Scheme], dict[str, Range]] = field(default_factory=dict)
     _weights: dict[Codes, dict[str, QuantizedWeights]] = field(default_factory=dict)
 
     def quantized(self, scheme: Scheme, how: Int8, allowed: Codes | None = None) -> onnx.ModelProto:
@@ -92,9 +94,14 @@ class Material:
         :param allowed: the codes of weights, by default those of the scheme's graph.
         """
         allowed = allowed or CODES[scheme]
-        ranges = self.calibration.ranges(how.method, scheme)
         weights = self._rounded(allowed) if how.rounding else None
-        return quantize(self.model, ranges, scheme, self.kept(how), weights, allowed)
+        return quantize(self.model, self.ranges(how.method, scheme), scheme, self.kept(how), weights, allowed)
+
+    def ranges(self, method: Method, scheme: Scheme) -> dict[str, Range]:
+        """Return every group's range; found once, since that is most of the time that quantising anew takes."""
+        if (method, scheme) not in self._ranges:
+            self._ranges[method, scheme] = self.calibration.ranges(method, scheme)
+        return self._ranges[method, scheme]
 
     def kept(self, how: Int8) -> set[str]:
         """Return the convolutions that stay in float."""
@@ -235,6 +242,8 @@ def _int8(builder: BundleBuilder, request: Request, source: Path, single: onnx.M
         for scheme, name in SCHEME_FILES.items()
     ):
         return
+    batch = batch_of(single)
+    single = with_batch(single, 1)  # which pictures are run through one at a time
     counted = calibrate(single, pictures, fit, progress, request.allow_unfit)
     made = {**source_of(pictures), "fp32_sha256": builder.hash_of(GRAPH_FILES["fp32"]), **asdict(fit)}
     builder.step(CALIBRATION, made_from, lambda: counted.to_json(made).encode())
@@ -247,7 +256,7 @@ def _int8(builder: BundleBuilder, request: Request, source: Path, single: onnx.M
         how = asked if request.tune is None else request.tune(material, scheme)
         progress(f"INT8, {scheme}", 0, 0)
         digest = _int8_digest(builder, made_from, request.int8 if request.tune is None else how, scheme)
-        quantized = material.quantized(scheme, how)
+        quantized = with_batch(material.quantized(scheme, how), batch)
         builder.step(SCHEME_FILES[scheme], digest, quantized.SerializeToString)
         chosen[scheme] = asdict(how) | {"keep": list(how.keep or ())}
     builder.note("int8", chosen)

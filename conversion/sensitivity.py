@@ -78,6 +78,7 @@ def shares(model: onnx.ModelProto) -> dict[str, float]:
     work = {
         node.name: float(np.prod(kernels[node.input[1]])) * np.prod([d.dim_value for d in shapes[node.output[0]]][2:])
         for node in convolutions(model)
+        if node.output[0] in shapes
     }
     total = sum(work.values())
     return {name: float(each / total) for name, each in work.items()}
@@ -88,7 +89,7 @@ def input_errors(material: Material, how: Int8) -> dict[str, float]:
 
     The picture's own codes are its pixels: their error is 0.
     """
-    ranges = material.calibration.ranges(how.method, "asymmetric")
+    ranges = material.ranges(how.method, "asymmetric")
     span_of = {tensor: ranges[group.name] for group in material.calibration.groups for tensor in group.tensors}
     found = {}
     for node in convolutions(material.model):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import onnx
 
 from core.command import COMMAND
@@ -17,7 +15,7 @@ from engine.onnx_fp16 import to_fp16
 from engine.onnx_graph import to_onnx
 from engine.onnx_mish import plain_mish
 from engine.onnx_postprocess import with_postprocess
-from engine.onnx_preprocess import at_size, with_preprocess
+from engine.onnx_preprocess import at_size, with_batch, with_preprocess
 
 
 def graph(model: Model, precision: Precision) -> onnx.ModelProto:
@@ -71,8 +69,4 @@ def _stored(model: Model, name: str) -> onnx.ModelProto | None:
     proto = read_onnx(path, model.sha256[name])
     if not isinstance(model.network, Network):
         return proto  # of one size, and with batch 1
-    first: Any = proto.graph.input[0]
-    first.type.tensor_type.shape.dim[0].dim_value = 1
-    for output in proto.graph.output:
-        output.type.tensor_type.shape.dim[0].dim_value = 1
-    return at_size(proto, model.network.width, model.network.height)
+    return at_size(with_batch(proto, 1), model.network.width, model.network.height)

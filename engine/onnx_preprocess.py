@@ -36,6 +36,26 @@ def at_size(model: onnx.ModelProto, width: int, height: int) -> onnx.ModelProto:
     return result
 
 
+def batch_of(model: onnx.ModelProto) -> int | str:
+    """Return how many pictures a network's graph takes at once, a name where that is any."""
+    dimension = model.graph.input[0].type.tensor_type.shape.dim[0]
+    return dimension.dim_param or int(dimension.dim_value)
+
+
+def with_batch(model: onnx.ModelProto, batch: int | str) -> onnx.ModelProto:
+    """Return a copy of a network's graph for batches of another number of pictures, of any where that is a name."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    for end in (result.graph.input[0], *result.graph.output):
+        dimension = end.type.tensor_type.shape.dim[0]
+        dimension.Clear()
+        if isinstance(batch, str):
+            dimension.dim_param = batch
+        else:
+            dimension.dim_value = batch
+    return result
+
+
 def with_preprocess(model: onnx.ModelProto, preprocess: Preprocess) -> onnx.ModelProto:
     """Return a copy of a network's graph that takes `pixels` in place of `image`.
 

@@ -1,12 +1,16 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from conversion.bundle import make_bundle
+from conversion.convert import Request, convert
 from core.errors import UserError
+from core.progress import silent
 from engine.models import ModelFiles, sha256
 from tests.networks import NAMES, small_files
+from tests.pictures import folder_of
 
 
 def test_the_manifest_says_what_is_in_the_bundle(tmp_path: Path) -> None:
@@ -40,3 +44,20 @@ def test_a_folder_that_is_no_bundle_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exists and is no bundle"):
         make_bundle(ModelFiles(cfg, weights, NAMES), tmp_path / "mine")
     assert (tmp_path / "mine" / "keep").read_text() == "x"
+
+
+@pytest.mark.slow
+def test_graphs_for_batches_give_each_picture_what_it_gets_alone(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    small_files(tmp_path)
+    files = ModelFiles(tmp_path / "small.cfg", tmp_path / "small.weights", NAMES)
+    pictures = folder_of(tmp_path / "p", 32)
+    made = convert(Request(files, tmp_path / "m", "int8", "onnx", pictures, max_batch=4), silent)
+    images = np.random.default_rng(0).random((3, 3, 96, 64), np.float32)
+    for name in ("fp32.onnx", "int8-uint8.onnx", "int8.onnx"):
+        session = onnxruntime.InferenceSession(made / name, providers=["CPUExecutionProvider"])
+        assert session.get_inputs()[0].shape[0] == "batch"
+        together = session.run(None, {"image": images})
+        for i, image in enumerate(images):
+            for alone, part in zip(session.run(None, {"image": image[None]}), together, strict=True):
+                np.testing.assert_allclose(alone[0], part[i], rtol=1e-4, atol=1e-4)
