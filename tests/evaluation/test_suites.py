@@ -11,7 +11,7 @@ from evaluation import suites
 from tests.conftest import FIXED, ROOT
 
 ORACLE = ("--set", "detector={plugin: oracle}")
-QUICK = ("--episodes", "1", "--set", "capture.seconds=2", "--set", "capture.flicks=8")
+QUICK = ("--episodes", "1", "--set", "capture.seconds=3", "--set", "capture.flicks=12")
 
 STRANGERS = """
 from reticle import Action, Controller, ControllerFactory, DetectorFactory, Detections, PluginSettings, hookimpl, LEFT
