@@ -52,8 +52,7 @@ GRAPH_VERSION = 1
 """Counts the changes of what the steps make, so that a bundle of an older version is made anew."""
 CALIBRATION = "calibration.json"
 CODES: dict[Scheme, Codes] = {"symmetric": ALL_CODES, "asymmetric": PAIRED_CODES}
-"""The unsigned graph is right on every CPU as it stands; where sums do not saturate a runtime takes the eight bits of
-the other (`engine.onnx_int8.with_weights_of`)."""
+"""The unsigned graph is right on every CPU as it stands."""
 SCHEME_FILES: dict[Scheme, str] = {"symmetric": GRAPH_FILES["int8"], "asymmetric": GRAPH_FILES["int8-uint8"]}
 
 
