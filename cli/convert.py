@@ -168,10 +168,11 @@ def _run(given: Arguments) -> None:
 
 
 def _in_float(bundle: Path) -> dict[str, list[str]]:
-    """Return, and say, which convolutions INT8 leaves in float, beside those that give boxes and scores."""
+    """Return, and say, which convolutions INT8 leaves in float, beside heads and depthwise ones."""
     from core.text import read_yaml
 
-    kept = {scheme: how["keep"] for scheme, how in read_yaml(bundle / "model.yaml", "the bundle")["int8"].items()}
+    noted = read_yaml(bundle / "model.yaml", "the bundle").get("int8") or {}
+    kept = {scheme: how["keep"] for scheme, how in noted.items()}
     for scheme, names in kept.items():
         if names:
             out.print(f"in float, {scheme}: {', '.join(names)}", soft_wrap=True)

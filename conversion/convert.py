@@ -28,6 +28,7 @@ from conversion.quantization import (
     quantize,
 )
 from conversion.rounding import rounded
+from conversion.sensitivity import RULE as SENSITIVE
 from conversion.sensitivity import sensitive
 from conversion.tensorrt_build import build
 from conversion.thresholds import Method
@@ -62,7 +63,7 @@ class Int8:
 
     `rounding` chooses weights by the error at the convolution's output, see `conversion.rounding`; `heads` leaves the
     convolutions that give boxes and scores in float, which cost 1 to 2 % of the work; `keep` are others that stay in
-    float, None for those that `conversion.sensitivity` finds. Depthwise convolutions always do.
+    float; None leaves it to `convert` to have `conversion.sensitivity` find them. Depthwise convolutions always do.
     """
 
     method: Method = "mse"
@@ -242,7 +243,8 @@ def _int8(builder: BundleBuilder, request: Request, source: Path, single: onnx.M
     ):
         return
     batch = batch_of(single)
-    single = with_batch(single, 1)  # which pictures are run through one at a time
+    if batch != 1:
+        single = with_batch(single, 1)  # pictures are run through it one at a time
     counted = calibrate(single, pictures, fit, progress, request.allow_unfit)
     made = {**source_of(pictures), "fp32_sha256": builder.hash_of(GRAPH_FILES["fp32"]), **asdict(fit)}
     builder.step(CALIBRATION, made_from, lambda: counted.to_json(made).encode())
@@ -255,14 +257,16 @@ def _int8(builder: BundleBuilder, request: Request, source: Path, single: onnx.M
         how = asked if request.tune is None else request.tune(material, scheme)
         progress(f"INT8, {scheme}", 0, 0)
         digest = _int8_digest(builder, made_from, request.int8 if request.tune is None else how, scheme)
-        quantized = with_batch(material.quantized(scheme, how), batch)
+        quantized = material.quantized(scheme, how)
+        if batch != 1:
+            quantized = with_batch(quantized, batch)
         builder.step(SCHEME_FILES[scheme], digest, quantized.SerializeToString)
         chosen[scheme] = asdict(how) | {"keep": list(how.keep or ())}
     builder.note("int8", chosen)
 
 
 def _int8_digest(builder: BundleBuilder, calibrated: str, how: Int8, scheme: Scheme) -> str:
-    return builder.digest(calibrated, how, scheme, CODES[scheme])
+    return builder.digest(calibrated, how, scheme, CODES[scheme], SENSITIVE if how.keep is None else None)
 
 
 def _identity(pictures: Pictures) -> list[object]:

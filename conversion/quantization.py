@@ -302,7 +302,7 @@ def asymmetric_codes(span: Range) -> tuple[float, int]:
 SHRINKS = np.linspace(1.0, 0.5, 51)
 """The parts of the largest weight that are tried as the end of the codes."""
 WIDER = np.linspace(2.0, 1.05, 20)
-"""Tried as well where pairs of codes are limited, which at twice the largest weight none is cut by."""
+"""Tried as well where pairs of codes are limited; at twice the largest weight no pair is cut."""
 
 
 def quantized_weights(kernel: NDArray[np.float32], allowed: Codes = ALL_CODES) -> QuantizedWeights:
@@ -315,7 +315,7 @@ def quantized_weights(kernel: NDArray[np.float32], allowed: Codes = ALL_CODES) -
     largest = np.maximum(sizes.max(axis=(1, 2), keepdims=True), np.float32(1e-12))
     ends = np.concatenate((WIDER, SHRINKS)) if allowed.paired else SHRINKS
     best = np.full(len(sizes), np.inf)
-    scales = np.empty_like(largest)
+    scales = largest / np.float32(allowed.largest)
     for end in ends:
         scale = largest * np.float32(end / allowed.largest)
         off = _coded(sizes / scale, allowed)
@@ -337,7 +337,7 @@ def _coded(sizes: NDArray[np.float32], allowed: Codes) -> NDArray[np.float32]:
         over = even + odd
         over -= allowed.pair
         at = np.nonzero(over > 0)
-        # By less than either is, since neither is much more than half of what a pair may be.
+        # By less than either is, since neither alone is more than a pair may be.
         less = over[at] // 2
         even[at] -= less
         odd[at] -= over[at] - less

@@ -1,9 +1,9 @@
 """Which convolutions cost more accuracy at INT8 than their work is worth.
 
-The error at the network's output (`conversion.output_error`) of the quantised network, and of the same with one
-convolution in float: what that takes away, for the share of the work that it is, is what a convolution goes back to
-float by. Only some are tried: those whose input suffers most from its codes, by its histogram. What is quantised badly
-there need not matter at the output, but what matters at the output is found among them.
+The error at the network's output (`conversion.output_error`) is measured of the quantised network, and of the same with
+one convolution in float. Convolutions are ranked by how much error that removes for their share of the work. Only some
+are tried: those whose input suffers most from its codes, by its histogram. What is quantised badly there need not
+matter at the output, but what matters at the output is found among them.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ PICTURES = 32
 LEVEL = 0.32
 """Of the interval that must lie above 0: one standard error, since a convolution in float by mistake costs its work
 and no accuracy."""
+RULE = (SHARE, CANDIDATES, PICTURES, LEVEL)
 
 
 def sensitive(material: Material, how: Int8, network: Network | OnnxNetwork) -> tuple[str, ...]:
@@ -71,17 +72,18 @@ def sensitive(material: Material, how: Int8, network: Network | OnnxNetwork) -> 
 
 
 def shares(model: onnx.ModelProto) -> dict[str, float]:
-    """Return the part of all multiplications that each convolution is, by its name."""
-    inferred = onnx.shape_inference.infer_shapes(model).graph
+    """Return the part of all multiplications that each convolution is, by its name; none of those of unknown size."""
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = {value.name: value.type.tensor_type.shape.dim for value in [*inferred.value_info, *inferred.output]}
     kernels = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    places = {node.name: [d.dim_value for d in shapes.get(node.output[0], ())][2:] for node in convolutions(model)}
     work = {
-        node.name: float(np.prod(kernels[node.input[1]])) * np.prod([d.dim_value for d in shapes[node.output[0]]][2:])
+        node.name: float(np.prod(kernels[node.input[1]])) * float(np.prod(places[node.name]))
         for node in convolutions(model)
-        if node.output[0] in shapes
+        if len(places[node.name]) == 2 and all(places[node.name])
     }
     total = sum(work.values())
-    return {name: float(each / total) for name, each in work.items()}
+    return {name: each / total for name, each in work.items()}
 
 
 def input_errors(material: Material, how: Int8) -> dict[str, float]:

@@ -37,12 +37,12 @@ WAYS: tuple[Callable[[Int8], Int8], ...] = (
     lambda how: replace(how, method="kl"),
     lambda how: replace(how, method="max"),
 )
-"""What is tried after it, each on top of what was chosen so far, in the order of what they usually bring; the last is
-what `conversion.sensitivity` puts back to float then."""
+"""What is tried after it, each on top of what was chosen so far, in the order of what they usually bring; then what
+`conversion.sensitivity` puts back to float."""
 SENSITIVITY_PICTURES = 8
 """Pictures that a layer's sensitivity is measured on."""
 FLOAT_LAYERS = 6
-"""Layers that go back to float at the most."""
+"""Layers that go back to float for the budget at the most."""
 LEVEL = 0.05
 """How often a way that is no better may be taken for one, all ways together."""
 
@@ -58,6 +58,8 @@ class Loss(Protocol):
     def high(self) -> float: ...  # noqa: D102
 
 
+Errors = NDArray[np.float64]
+"""Of pictures, see `conversion.output_error.errors`."""
 Measure = Callable[[Any], Loss]
 """The loss of an engine that runs the quantised network, against the float one."""
 
@@ -110,16 +112,19 @@ class Tuning:
         chosen = PLAIN
         best = self._errors(scheme, chosen)
         self._add(scheme, chosen, best, None, True)
-        for change in (*WAYS, None):
-            how = change(chosen) if change else replace(chosen, keep=sensitive(material, chosen, self.network))
-            if how == chosen:  # no layer is worth it
-                break
-            given = self._errors(scheme, how)
-            better = gain(best, given, LEVEL / (len(WAYS) + 1))
-            self._add(scheme, how, given, better, better[1] > 0)
-            if better[1] > 0:
-                chosen, best = how, given
+        for change in WAYS:
+            chosen, best = self._better(scheme, chosen, best, change(chosen))
+        keep = sensitive(material, chosen, self.network)
+        if keep:
+            chosen, best = self._better(scheme, chosen, best, replace(chosen, keep=keep))
         return self._within_budget(material, scheme, chosen, best)
+
+    def _better(self, scheme: Scheme, chosen: Int8, best: Errors, how: Int8) -> tuple[Int8, Errors]:
+        """Return the way that is taken, and its errors: a new one only where it is better beyond chance."""
+        given = self._errors(scheme, how)
+        better = gain(best, given, LEVEL / (len(WAYS) + 1))
+        self._add(scheme, how, given, better, better[1] > 0)
+        return (how, given) if better[1] > 0 else (chosen, best)
 
     def _errors(self, scheme: Scheme, how: Int8) -> NDArray[np.float64]:
         """Return the errors of a way on every picture, each by the half that it does not belong to."""

@@ -43,7 +43,7 @@ def batch_of(model: onnx.ModelProto) -> int | str:
 
 
 def with_batch(model: onnx.ModelProto, batch: int | str) -> onnx.ModelProto:
-    """Return a copy of a network's graph for batches of another number of pictures, of any where that is a name."""
+    """Return a copy of a Darknet network's graph for batches of another number of pictures; a name stands for any."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
     for end in (result.graph.input[0], *result.graph.output):

@@ -135,7 +135,7 @@ def agent(tmp_path: Path):
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Run a command in an empty folder, in this process: for what ends before a game, a window or Keras comes up."""
+    """Run a command in an empty folder, in this process: for what brings up no game and no window."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 

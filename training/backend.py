@@ -27,7 +27,7 @@ def choose() -> str:
 
 
 def on_cpu() -> bool:
-    """Return whether the chosen backend computes on the CPU, for it finds no other device."""
+    """Return whether the chosen backend finds no card; Apple's GPU, which torch may use, counts as none."""
     backend = os.environ["KERAS_BACKEND"]
     if backend == "tensorflow":
         import tensorflow
