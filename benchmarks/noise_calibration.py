@@ -17,9 +17,9 @@ import numpy as np
 
 from conversion.calibration import calibrate
 from conversion.convert import Int8, Material
+from conversion.output_error import executor
 from conversion.pictures import find
 from conversion.quantization import SCHEMES
-from conversion.tuning import executor
 from core.geometry import STRETCH
 from engine.coco import COCO_NAMES
 from engine.darknet import read_cfg, read_weights

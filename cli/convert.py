@@ -141,11 +141,10 @@ def _run(given: Arguments) -> None:
             given.pictures,
             given.allow_unfit,
             converting.Int8(given.method or "mse"),  # type: ignore[arg-type]
-            None,
-            given.max_batch,
-            given.workspace_gb,
-            given.version_compatible,
-            str(given.keras or ""),
+            max_batch=given.max_batch,
+            workspace_gb=given.workspace_gb,
+            version_compatible=given.version_compatible,
+            source=str(given.keras or ""),
         )
         if given.tune:
             request = _tuned(request, given, tell, tried, told)
@@ -272,7 +271,8 @@ def _tuned(request: Request, given: Arguments, tell: Progress, tried: list[Any],
     """
     from dataclasses import replace
 
-    from conversion.tuning import Tuning, executor, pictures_needed
+    from conversion.output_error import executor
+    from conversion.tuning import Tuning, pictures_needed
     from engine.models import names_of
     from evaluation.accuracy import predictions
     from evaluation.agreement import as_truth, detecting
@@ -313,12 +313,12 @@ def _tuned(request: Request, given: Arguments, tell: Progress, tried: list[Any],
             told[:] = [*told, f"{scheme}: AP50 lost {found}, points, on {len(truth)} {what}{few}"]
             return found
 
-        tuning = Tuning(network, loss, given.budget, tried, lambda row: _tell(tell, row, len(tried)), tell)
+        tuning = Tuning(network, loss, given.budget, tried, lambda row: _tell(tell, row, len(tried)))
         chosen = tuning.search(material, scheme)
         left = tried[-1].loss
         if left is not None and left[1] > given.budget:
             told.append(
-                f"{scheme}: that is more than the budget of {given.budget:g}, with {len(chosen.keep or ())} layers in "
+                f"{scheme}: that is more than the budget of {given.budget:g}, with {len(chosen.keep)} layers in "
                 "float; no others are put back"
             )
         return chosen

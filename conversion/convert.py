@@ -28,8 +28,7 @@ from conversion.quantization import (
     quantize,
 )
 from conversion.rounding import rounded
-from conversion.sensitivity import RULE as SENSITIVE
-from conversion.sensitivity import sensitive
+from conversion.sensitivity import RULE, sensitive
 from conversion.tensorrt_build import build
 from conversion.thresholds import Method
 from core.errors import UserError
@@ -44,7 +43,7 @@ from engine.onnx_file import read_onnx
 from engine.onnx_fp16 import to_fp16
 from engine.onnx_graph import to_onnx
 from engine.onnx_postprocess import with_postprocess
-from engine.onnx_preprocess import Preprocess, batch_of, with_batch, with_preprocess
+from engine.onnx_preprocess import Preprocess, batch_of, set_batch, with_preprocess
 from engine.tensorrt_engine import engine_name
 
 Target = Literal["openvino", "onnx", "tensorrt", "tensorrt-rtx", "savedmodel"]
@@ -63,13 +62,13 @@ class Int8:
 
     `rounding` chooses weights by the error at the convolution's output, see `conversion.rounding`; `heads` leaves the
     convolutions that give boxes and scores in float, which cost 1 to 2 % of the work; `keep` are others that stay in
-    float; None leaves it to `convert` to have `conversion.sensitivity` find them. Depthwise convolutions always do.
+    float. Depthwise convolutions always do.
     """
 
     method: Method = "mse"
     rounding: bool = True
     heads: bool = True
-    keep: tuple[str, ...] | None = None
+    keep: tuple[str, ...] = ()
 
 
 Tuner = Callable[["Material", Scheme], Int8]
@@ -106,7 +105,7 @@ class Material:
     def kept(self, how: Int8) -> set[str]:
         """Return the convolutions that stay in float."""
         heads = head_convolutions(self.model) if how.heads else ()
-        return {*(how.keep or ()), *depthwise_convolutions(self.model), *heads}
+        return {*how.keep, *depthwise_convolutions(self.model), *heads}
 
     def recounted(self, pictures: Pictures) -> Material:
         """Return the same of other pictures.
@@ -130,6 +129,7 @@ class Request:
     :param calibrate: a folder of images or a video.
     :param limit: of pictures that calibration looks at.
     :param allow_unfit: calibrate on pictures that are unfit for it, to see what that does.
+    :param sensitive: leave in float what `conversion.sensitivity` finds, beside what `int8` keeps.
     :param tune: looks for the best INT8; None takes `int8` as it is.
     :param version_compatible: build TensorRT's engine for the runtime `tensorrt-lean`, of this version and later ones.
     """
@@ -142,6 +142,7 @@ class Request:
     limit: int = LIMIT
     allow_unfit: bool = False
     int8: Int8 = Int8()
+    sensitive: bool = True
     tune: Tuner | None = None
     max_batch: int = 1
     workspace_gb: float | None = None
@@ -237,36 +238,37 @@ def _int8(builder: BundleBuilder, request: Request, source: Path, single: onnx.M
     made_from = builder.digest(
         GRAPH_VERSION, builder.hash_of(GRAPH_FILES["fp32"]), _identity(pictures), fit, request.allow_unfit
     )
+    asked = (request.int8, RULE if request.sensitive else None)
     if request.tune is None and all(
-        builder.has(name, _int8_digest(builder, made_from, request.int8, scheme))
-        for scheme, name in SCHEME_FILES.items()
+        builder.has(name, _int8_digest(builder, made_from, asked, scheme)) for scheme, name in SCHEME_FILES.items()
     ):
         return
     batch = batch_of(single)
     if batch != 1:
-        single = with_batch(single, 1)  # pictures are run through it one at a time
+        set_batch(single, 1)  # pictures are run through it one at a time
     counted = calibrate(single, pictures, fit, progress, request.allow_unfit)
     made = {**source_of(pictures), "fp32_sha256": builder.hash_of(GRAPH_FILES["fp32"]), **asdict(fit)}
     builder.step(CALIBRATION, made_from, lambda: counted.to_json(made).encode())
     material = Material(single, counted, pictures.without(counted.left_out), fit, progress)
     chosen: dict[str, Any] = {}
-    asked = request.int8
-    if request.tune is None and asked.keep is None:
-        asked = replace(asked, keep=sensitive(material, asked, builder.network))
+    how = request.int8
+    if request.tune is None and request.sensitive:
+        how = replace(how, keep=(*how.keep, *sensitive(material, how, builder.network)))
     for scheme in SCHEMES:
-        how = asked if request.tune is None else request.tune(material, scheme)
+        if request.tune is not None:
+            how = request.tune(material, scheme)
         progress(f"INT8, {scheme}", 0, 0)
-        digest = _int8_digest(builder, made_from, request.int8 if request.tune is None else how, scheme)
+        digest = _int8_digest(builder, made_from, asked if request.tune is None else how, scheme)
         quantized = material.quantized(scheme, how)
         if batch != 1:
-            quantized = with_batch(quantized, batch)
+            set_batch(quantized, batch)
         builder.step(SCHEME_FILES[scheme], digest, quantized.SerializeToString)
-        chosen[scheme] = asdict(how) | {"keep": list(how.keep or ())}
+        chosen[scheme] = asdict(how) | {"keep": list(how.keep)}
     builder.note("int8", chosen)
 
 
-def _int8_digest(builder: BundleBuilder, calibrated: str, how: Int8, scheme: Scheme) -> str:
-    return builder.digest(calibrated, how, scheme, CODES[scheme], SENSITIVE if how.keep is None else None)
+def _int8_digest(builder: BundleBuilder, calibrated: str, how: object, scheme: Scheme) -> str:
+    return builder.digest(calibrated, how, scheme, CODES[scheme])
 
 
 def _identity(pictures: Pictures) -> list[object]:

@@ -10,15 +10,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from conversion.pictures import Pictures
+from conversion.quantization import Scheme
 from core.geometry import Fit
 from engine.boxes import Table
 from engine.darknet import Head, Network
 from engine.distance import distance
+from engine.engine import check_engine
 from engine.onnx_network import OnnxNetwork
 from engine.preprocess import Preprocessor
+from engine.runtimes.openvino import OpenVinoEngine
 
 RESAMPLES = 4000
 Span = tuple[float, float, float]
@@ -59,6 +63,20 @@ def gain(a: NDArray[np.float64], b: NDArray[np.float64], level: float, seed: int
     drawn = 100 * saved[picks].sum(axis=1) / np.maximum(a[:, 1][picks].sum(axis=1), 1e-12)
     low, high = np.percentile(drawn, (50 * level, 100 - 50 * level))
     return 100 * float(saved.sum() / max(a[:, 1].sum(), 1e-12)), float(low), float(high)
+
+
+def executor(model: onnx.ModelProto, scheme: Scheme) -> Any:
+    """Return what runs a quantised network: OpenVINO, or for TensorRT's scheme exact arithmetic by ONNX Runtime.
+
+    :raises UserError: ONNX Runtime is not installed.
+    """
+    data = model.SerializeToString()
+    if scheme == "asymmetric":
+        return OpenVinoEngine(data, precision="int8")
+    check_engine("onnx", "int8")
+    from engine.runtimes.onnx import OnnxEngine
+
+    return OnnxEngine(data, "cpu", exact=True)
 
 
 def candidates(network: Network | OnnxNetwork, outputs: Sequence[NDArray[np.float32]]) -> Table:

@@ -8,16 +8,17 @@ matter at the output, but what matters at the output is found among them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from conversion.output_error import errors, gain
-from conversion.quantization import asymmetric_codes, convolutions
+from conversion.output_error import errors, executor, gain
+from conversion.pictures import Pictures
+from conversion.quantization import Scheme, asymmetric_codes, convolutions
 from engine.darknet import Network
 from engine.onnx_graph import IMAGE
 from engine.onnx_network import OnnxNetwork
@@ -42,33 +43,45 @@ def sensitive(material: Material, how: Int8, network: Network | OnnxNetwork) -> 
 
     :raises UserError: a picture cannot be read.
     """
-    quantized = replace(how, keep=())
     work = shares(material.model)
-    kept = material.kept(quantized)
+    kept = material.kept(how)
     harm = input_errors(material, how)
     names = [name for name in work if name not in kept and work[name] <= SHARE and harm[name] > 0]
     names = sorted(names, key=lambda name: -harm[name])[:CANDIDATES]
     count = len(material.pictures)
     few = material.pictures.part(np.linspace(0, count - 1, min(PICTURES, count)).round().astype(int))
     reference = OpenVinoEngine(material.model.SerializeToString())
-
-    def error(keep: Sequence[str]) -> NDArray[np.float64]:
-        model = material.quantized("asymmetric", replace(quantized, keep=tuple(keep)))
-        engine = OpenVinoEngine(model.SerializeToString(), precision="int8")
-        return errors(reference, engine, network, few, material.fit)
-
-    base = error(())
+    whole = executor(material.quantized("asymmetric", how), "asymmetric")
+    base = errors(reference, whole, network, few, material.fit)
     worth = {}
-    for i, name in enumerate(names):
-        value, low, _ = gain(base, error([name]), LEVEL)
+    for name, rows in errors_in_float(material, "asymmetric", how, names, reference, network, few):
+        value, low, _ = gain(base, rows, LEVEL)
         if low > 0:
             worth[name] = value / work[name]
-        material.progress("sensitivity of layers", i + 1, len(names))
     chosen: list[str] = []
     for name in sorted(worth, key=lambda name: -worth[name]):
         if sum(work[each] for each in [*chosen, name]) <= SHARE:
             chosen.append(name)
     return tuple(chosen)
+
+
+def errors_in_float(
+    material: Material,
+    scheme: Scheme,
+    how: Int8,
+    names: Sequence[str],
+    reference: Any,
+    network: Network | OnnxNetwork,
+    pictures: Pictures,
+) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Yield the name of each convolution, and the errors of the quantised network with it in float too.
+
+    :raises UserError: a picture cannot be read.
+    """
+    for i, name in enumerate(names):
+        engine = executor(material.quantized(scheme, replace(how, keep=(*how.keep, name))), scheme)
+        yield name, errors(reference, engine, network, pictures, material.fit)
+        material.progress("sensitivity of layers", i + 1, len(names))
 
 
 def shares(model: onnx.ModelProto) -> dict[str, float]:

@@ -14,21 +14,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from conversion.convert import Int8, Material
-from conversion.output_error import Span, errors, gain, relative
+from conversion.output_error import Span, errors, executor, gain, relative
 from conversion.pictures import Pictures
 from conversion.quantization import Scheme, layers
-from conversion.sensitivity import sensitive
-from core.progress import Progress, silent
+from conversion.sensitivity import errors_in_float, sensitive
 from engine.darknet import Network
-from engine.engine import check_engine
 from engine.onnx_network import OnnxNetwork
 from engine.runtimes.openvino import OpenVinoEngine
 
-PLAIN = Int8("mse", rounding=False, heads=False, keep=())
+PLAIN = Int8("mse", rounding=False, heads=False)
 """The simplest way, which the others must beat."""
 WAYS: tuple[Callable[[Int8], Int8], ...] = (
     lambda how: replace(how, rounding=True),
@@ -97,7 +94,6 @@ class Tuning:
     budget: float
     rows: list[Row]
     tried: Callable[[Row], None]
-    progress: Progress = silent
     _folds: list[tuple[Material, Pictures]] = field(default_factory=list)
     _reference: Any = None
 
@@ -141,7 +137,7 @@ class Tuning:
         order = self._sensitive(scheme, how)
         most = min(FLOAT_LAYERS, len(order))
         for n in range(1, most + 1):
-            more = replace(how, keep=(*(how.keep or ()), *order[:n]))
+            more = replace(how, keep=(*how.keep, *order[:n]))
             loss = self._loss(material, scheme, more, self._errors(scheme, more), n == most)
             if not self._over(loss):
                 break
@@ -164,12 +160,9 @@ class Tuning:
         """Return the layers by how much of the error goes with them, the most first."""
         half, others = self._folds[0]
         few = others.part(range(min(SENSITIVITY_PICTURES, len(others))))
-        left = {}
         names = [layer for layer in layers(half.model) if layer not in half.kept(how)]
-        for i, layer in enumerate(names):
-            model = half.quantized(scheme, replace(how, keep=(*(how.keep or ()), layer)))
-            left[layer] = relative(errors(self._reference, executor(model, scheme), self.network, few, half.fit))
-            self.progress("sensitivity of layers", i + 1, len(names))
+        tried = errors_in_float(half, scheme, how, names, self._reference, self.network, few)
+        left = {layer: relative(rows) for layer, rows in tried}
         return sorted(left, key=lambda layer: left[layer])
 
     def _add(
@@ -182,7 +175,7 @@ class Tuning:
         loss: Span | None = None,
     ) -> None:
         error = round(relative(given), 2)
-        row = Row(scheme, how.method, how.rounding, how.heads, how.keep or (), error, better, chosen, loss)
+        row = Row(scheme, how.method, how.rounding, how.heads, how.keep, error, better, chosen, loss)
         self.rows.append(row)
         self.tried(row)
 
@@ -199,17 +192,3 @@ def pictures_needed(loss: Loss, pictures: int, budget: float) -> int | None:
     """Return how many pictures would tell a loss of the budget from none; None where there are enough."""
     half = (loss.high - loss.low) / 2
     return None if half <= budget else int(np.ceil(pictures * (half / max(budget, 1e-3)) ** 2))
-
-
-def executor(model: onnx.ModelProto, scheme: Scheme) -> Any:
-    """Return what runs a quantised network: OpenVINO, or for TensorRT's scheme exact arithmetic by ONNX Runtime.
-
-    :raises UserError: ONNX Runtime is not installed.
-    """
-    data = model.SerializeToString()
-    if scheme == "asymmetric":
-        return OpenVinoEngine(data, precision="int8")
-    check_engine("onnx", "int8")
-    from engine.runtimes.onnx import OnnxEngine
-
-    return OnnxEngine(data, "cpu", exact=True)

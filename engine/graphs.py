@@ -15,7 +15,7 @@ from engine.onnx_fp16 import to_fp16
 from engine.onnx_graph import to_onnx
 from engine.onnx_mish import plain_mish
 from engine.onnx_postprocess import with_postprocess
-from engine.onnx_preprocess import at_size, with_batch, with_preprocess
+from engine.onnx_preprocess import at_size, set_batch, with_preprocess
 
 
 def graph(model: Model, precision: Precision) -> onnx.ModelProto:
@@ -69,4 +69,5 @@ def _stored(model: Model, name: str) -> onnx.ModelProto | None:
     proto = read_onnx(path, model.sha256[name])
     if not isinstance(model.network, Network):
         return proto  # of one size, and with batch 1
-    return at_size(with_batch(proto, 1), model.network.width, model.network.height)
+    set_batch(proto, 1)
+    return at_size(proto, model.network.width, model.network.height)

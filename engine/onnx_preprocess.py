@@ -42,18 +42,15 @@ def batch_of(model: onnx.ModelProto) -> int | str:
     return dimension.dim_param or int(dimension.dim_value)
 
 
-def with_batch(model: onnx.ModelProto, batch: int | str) -> onnx.ModelProto:
-    """Return a copy of a Darknet network's graph for batches of another number of pictures; a name stands for any."""
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    for end in (result.graph.input[0], *result.graph.output):
+def set_batch(model: onnx.ModelProto, batch: int | str) -> None:
+    """Have a Darknet network's graph take another number of pictures at once, in place; a name stands for any."""
+    for end in (model.graph.input[0], *model.graph.output):
         dimension = end.type.tensor_type.shape.dim[0]
         dimension.Clear()
         if isinstance(batch, str):
             dimension.dim_param = batch
         else:
             dimension.dim_value = batch
-    return result
 
 
 def with_preprocess(model: onnx.ModelProto, preprocess: Preprocess) -> onnx.ModelProto:

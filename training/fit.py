@@ -26,8 +26,6 @@ from core.text import to_json
 from engine.boxes import Decoder, Rows
 from engine.darknet import Network, Weights, random_weights, write_weights
 from engine.keras_network import build_untrained, load, unload
-from engine.onnx_graph import to_onnx
-from engine.runtimes.openvino import OpenVinoEngine
 from training.backend import on_cpu
 from training.feed import Arrays, Feed, Make
 from training.loss import HeadLoss
@@ -276,19 +274,23 @@ def first_weights(network: Network, seed: int) -> Weights:
 def _detect(body: Any, network: Network, pictures: Sequence[Picture]) -> list[Rows]:
     """Return what the network finds, by OpenVINO where Keras would run on the CPU: in half the time."""
     decoder = Decoder(network, CONFIDENCE, NMS)
-    infer = _by_openvino if on_cpu() else _by_keras
-    return [decoder.decode(heads) for heads in infer(body, network, [picture.pixels for picture in pictures])]
+    pixels = [picture.pixels for picture in pictures]
+    found = _by_openvino(body, network, pixels) if on_cpu() else _by_keras(body, pixels)
+    return [decoder.decode(heads) for heads in found]
 
 
 def _by_openvino(body: Any, network: Network, pictures: Sequence[NDArray[np.uint8]]) -> Iterator[list[Any]]:
+    # Not needed, and not always installed, where a card trains.
+    from engine.onnx_graph import to_onnx
+    from engine.runtimes.openvino import OpenVinoEngine
+
     engine = OpenVinoEngine(to_onnx(network, unload(body, network)).SerializeToString())
     for pixels in pictures:
         np.multiply(pixels[:, :, ::-1].transpose(2, 0, 1), np.float32(1 / 255), out=engine.input[0])
         yield engine.infer()
 
 
-def _by_keras(body: Any, network: Network, pictures: Sequence[NDArray[np.uint8]]) -> Iterator[list[Any]]:
-    del network
+def _by_keras(body: Any, pictures: Sequence[NDArray[np.uint8]]) -> Iterator[list[Any]]:
     for i in range(0, len(pictures), SCORED_AT_ONCE):
         part = [pixels[:, :, ::-1] for pixels in pictures[i : i + SCORED_AT_ONCE]]
         filled = part + [part[-1]] * (SCORED_AT_ONCE - len(part))  # one shape, so that nothing is compiled again

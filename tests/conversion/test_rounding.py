@@ -6,10 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conversion.convert import Int8, Material
-from conversion.output_error import errors, relative
+from conversion.output_error import errors, executor, relative
 from conversion.quantization import ALL_CODES, PAIRED_CODES, Codes, QuantizedWeights, quantized_weights
 from conversion.rounding import passing_on, round_weights, rounded
-from conversion.tuning import executor
 from core.geometry import STRETCH
 from engine.onnx_int8 import narrow_weights
 from tests.networks import small
@@ -74,12 +73,12 @@ def error(material: Material, model: onnx.ModelProto, scheme: str = "symmetric")
 
 
 def test_a_network_that_is_rounded_so_is_nearer_to_the_float_one(material: Material) -> None:
-    plain, better = (Int8(rounding=rounding, heads=False, keep=()) for rounding in (False, True))
+    plain, better = (Int8(rounding=rounding, heads=False) for rounding in (False, True))
     for codes in (ALL_CODES, PAIRED_CODES):
         assert error(material, material.quantized("symmetric", better, codes)) < error(
             material, material.quantized("symmetric", plain, codes)
         )
-    heads = material.quantized("symmetric", Int8(keep=()))
+    heads = material.quantized("symmetric", Int8())
     assert error(material, heads) < error(material, material.quantized("symmetric", better))
 
 

@@ -5,9 +5,8 @@ import pytest
 
 from conversion import sensitivity
 from conversion.convert import Int8, Material
-from conversion.output_error import errors, relative
+from conversion.output_error import errors, executor, relative
 from conversion.sensitivity import input_errors, sensitive, shares
-from conversion.tuning import executor
 from core.geometry import STRETCH
 from tests.networks import small
 
@@ -21,7 +20,7 @@ def test_what_goes_back_to_float_is_little_of_the_work_and_brings_the_output_nea
     monkeypatch.setattr(sensitivity, "SHARE", 1.0)
     every = sensitive(material, Int8(), network)
     assert every
-    assert not set(every) & material.kept(Int8(keep=())), "heads are in float as it is"
+    assert not set(every) & material.kept(Int8()), "heads are in float as it is"
     largest = max(work[name] for name in every)
     monkeypatch.setattr(sensitivity, "SHARE", largest * 0.99)
     some = sensitive(material, Int8(), network)

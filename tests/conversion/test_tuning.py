@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from conversion.convert import Material
+from conversion.output_error import executor, gain
 from conversion.quantization import SCHEMES
-from conversion.tuning import FLOAT_LAYERS, PLAIN, WAYS, Tuning, executor, gain, pictures_needed
+from conversion.tuning import FLOAT_LAYERS, PLAIN, WAYS, Tuning, pictures_needed
 from tests.networks import small
 
 
