@@ -38,6 +38,7 @@ class Arguments:
     pictures: int
     allow_unfit: bool
     method: str | None
+    sensitive: bool
     tune: bool
     budget: float
     images: Path | None
@@ -89,6 +90,12 @@ def convert(
     method: Annotated[
         str | None, typer.Option(help="How thresholds are chosen: max, percentile, mse (the default) or kl.")
     ] = None,
+    sensitive: Annotated[
+        bool,
+        typer.Option(
+            "--sensitive/--no-sensitive", help="For int8: leave the layers in float whose codes cost the output most."
+        ),
+    ] = True,
     tune: Annotated[
         bool,
         typer.Option("--tune", help="Try methods, then put sensitive layers back to float, until it loses little."),
@@ -141,6 +148,7 @@ def _run(given: Arguments) -> None:
             given.pictures,
             given.allow_unfit,
             converting.Int8(given.method or "mse"),  # type: ignore[arg-type]
+            sensitive=given.sensitive,
             max_batch=given.max_batch,
             workspace_gb=given.workspace_gb,
             version_compatible=given.version_compatible,
@@ -187,6 +195,8 @@ def _check(given: Arguments) -> None:
     one_of("--method", given.method or "mse", ("max", "percentile", "mse", "kl"))
     if given.method is not None and (given.calibrate is None or given.tune):
         raise UserError("--method belongs to --calibrate without --tune, which tries every method")
+    if not given.sensitive and (given.calibrate is None or given.tune):
+        raise UserError("--no-sensitive belongs to --calibrate without --tune, which tries layers in float last")
     if given.tune and given.calibrate is None:
         raise UserError("--tune belongs to --precision int8 with --calibrate FOLDER")
     if given.calibrate is not None and given.precision != "int8":

@@ -25,6 +25,10 @@ from engine.darknet import Network, read_weights
 from engine.models import Files, ModelFiles, check
 from engine.onnx_network import OnnxNetwork
 
+LEFT_BESIDE = (".cache", ".part")
+"""What TensorRT for RTX compiles and keeps beside its engine, and what a write that was killed leaves."""
+MADE = (".yaml", ".cfg", ".weights", ".onnx", ".json", ".engine", ".pb", ".keras")
+
 
 def check_out(out: Path) -> None:
     """Refuse a folder that is there and is no bundle.
@@ -91,8 +95,11 @@ class BundleBuilder:
 
     def _start(self, files: Files, named: bool) -> None:
         out = self.out
+        old = self._old
         with self._writing():
             out.parent.mkdir(parents=True, exist_ok=True)
+            if old.exists() and not out.exists():  # killed between the two renames of `finish`
+                old.rename(out)
             if not self._take_over(self.folder, named, move=True):
                 if self.folder.exists():
                     shutil.rmtree(self.folder)
@@ -102,6 +109,10 @@ class BundleBuilder:
                 if not (self.folder / name).is_file():
                     shutil.copyfile(path, self.folder / name)
             self._write_manifest()
+
+    @property
+    def _old(self) -> Path:
+        return self.out.parent / f".{self.out.name}.old"
 
     def digest(self, *parts: object) -> str:
         """Return a digest of what a step is made from."""
@@ -156,9 +167,10 @@ class BundleBuilder:
 
     def finish(self) -> Path:
         """Put the bundle in its place and return it."""
-        old = self.out.parent / f".{self.out.name}.old"
+        old = self._old
         with self._writing():
             _keep_only(self.folder, set(self._manifest["sha256"]))
+            self._take_along()
             shutil.rmtree(old, ignore_errors=True)
             if self.out.exists():
                 self.out.rename(old)
@@ -170,6 +182,16 @@ class BundleBuilder:
                 raise
         shutil.rmtree(old, ignore_errors=True)
         return self.out
+
+    def _take_along(self) -> None:
+        """Take the files that somebody put into the bundle that is replaced, such as a card."""
+        for path in self.out.rglob("*") if self.out.exists() else ():
+            name = path.relative_to(self.out).as_posix()
+            # One that cannot be where a new file is, is in its way.
+            if path.is_file() and _is_theirs(name, self.out) and not (self.folder / name).exists():
+                with contextlib.suppress(FileExistsError, NotADirectoryError):
+                    (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    _link(path, self.folder / name)
 
     def _add(self, name: str, made_from: str) -> None:
         self._manifest["sha256"][name] = sha256(self.folder / name)
@@ -247,6 +269,17 @@ def _lock(out: Path) -> filelock.FileLock:
     except OSError as error:
         raise UserError(f"{lock.lock_file}: cannot be written: {error.strerror}") from error
     return lock
+
+
+def _is_theirs(name: str, bundle: Path) -> bool:
+    """Tell whether a file of a bundle is neither made by conversion nor left beside its files while they are used."""
+    if Path(name).suffix in LEFT_BESIDE:
+        return False
+    try:
+        made = read_yaml(bundle / "model.yaml", "the bundle's manifest")["sha256"]
+        return name != "model.yaml" and name not in made
+    except (UserError, TypeError, KeyError):
+        return Path(name).suffix not in MADE  # a manifest that is damaged cannot tell
 
 
 def _keep_only(folder: Path, names: set[str]) -> None:

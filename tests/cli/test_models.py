@@ -185,6 +185,8 @@ def test_what_a_conversion_refuses(cli, small: Path) -> None:
         (("--target", "tensorrt"), 'the engine "tensorrt" needs the package tensorrt, which is not installed'),
         (("--method", "kl"), "--method belongs to --calibrate"),
         (("--tune",), "--tune belongs to --precision int8"),
+        (("--no-sensitive",), "--no-sensitive belongs to --calibrate"),
+        (("--precision", "int8", "--calibrate", "pictures", "--tune", "--no-sensitive"), "--no-sensitive belongs to"),
         (("--workspace-gb", 2), "--workspace-gb belongs to --target tensorrt"),
         (("--version-compatible", "--target", "tensorrt-rtx"), "--version-compatible belongs to --target tensorrt;"),
         (("--size", 161), "--size is 161; a side is a multiple of 32 pixels"),

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,38 @@ def test_a_bundle_is_replaced_only_by_a_complete_one(tmp_path: Path) -> None:
     small_files(tmp_path, seed=1)
     make_bundle(ModelFiles(cfg, weights, NAMES), out)
     assert sha256(out / "network.weights") == sha256(weights) != before
+
+
+def test_what_somebody_put_into_a_bundle_outlives_its_next_conversion(tmp_path: Path) -> None:
+    cfg, weights, _ = small_files(tmp_path)
+    out = convert(Request(ModelFiles(cfg, weights, NAMES), tmp_path / "small"), silent)
+    (out / "card.md").write_text("mine")
+    (out / "pictures").mkdir()
+    (out / "pictures" / "misses.png").write_bytes(b"mine too")
+    (out / "int8.tensorrt-rtx.cache").write_bytes(b"compiled for the engine that is replaced")
+    for seed in (0, 1):  # the same network, then another one
+        small_files(tmp_path, seed=seed)
+        assert convert(Request(ModelFiles(cfg, weights, NAMES), out), silent) == out
+        assert (out / "card.md").read_text() == "mine"
+        assert (out / "pictures" / "misses.png").read_bytes() == b"mine too"
+        assert not list(out.glob("*.cache"))
+    make_bundle(ModelFiles(cfg, weights, NAMES, (64, 64)), out)
+    assert (out / "card.md").exists()
+    assert not (out / "fp32.onnx").exists(), "what was made of another size is the bundle's own, and goes"
+    (out / "model.yaml").write_text("[]")
+    make_bundle(ModelFiles(cfg, weights, NAMES), out)
+    assert (out / "card.md").exists(), "a damaged manifest is no reason"
+
+
+def test_a_kill_while_a_bundle_is_replaced_loses_nothing(tmp_path: Path) -> None:
+    cfg, weights, _ = small_files(tmp_path)
+    out = make_bundle(ModelFiles(cfg, weights, NAMES), tmp_path / "small")
+    (out / "card.md").write_text("mine")
+    shutil.copytree(out, tmp_path / ".small.part")
+    out.rename(tmp_path / ".small.old")  # where `finish` was killed
+    make_bundle(ModelFiles(cfg, weights, NAMES), out)
+    assert (out / "card.md").read_text() == "mine"
+    assert not list(tmp_path.glob(".small.*"))
 
 
 def test_a_folder_that_is_no_bundle_is_left_alone(tmp_path: Path) -> None:
