@@ -6,8 +6,9 @@ On ViZDoom's maps for many players one that does not walk sees a bot in every th
 from __future__ import annotations
 
 import math
-import struct
 from pathlib import Path
+
+from plugins.doom.wad import write as write_wad
 
 SIZE, HEIGHT = 1024, 256
 """Of the room, in the map's units: a player is 56 high."""
@@ -23,7 +24,7 @@ NAME = "MAP01"
 
 def write(path: Path) -> None:
     """Write the room as a PWAD."""
-    path.write_bytes(_wad(((NAME, b""), ("TEXTMAP", _text().encode("ascii")), ("ENDMAP", b""))))
+    write_wad(path, {NAME: b"", "TEXTMAP": _text().encode("ascii"), "ENDMAP": b""})
 
 
 def _text() -> str:
@@ -59,13 +60,3 @@ def _value(value: str | int | bool) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)
-
-
-def _wad(lumps: tuple[tuple[str, bytes], ...]) -> bytes:
-    """Return lumps as a PWAD: a header, the lumps, and the directory of where they are."""
-    header = struct.calcsize("<4sii")
-    directory, place = b"", header
-    for name, body in lumps:
-        directory += struct.pack("<ii8s", place, len(body), name.encode("ascii"))
-        place += len(body)
-    return struct.pack("<4sii", b"PWAD", len(lumps), place) + b"".join(body for _, body in lumps) + directory

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from agent.factories import Sample
 from core.images import thumbnail
 from plugins.doom.game import BOTS, HOST_ARGUMENTS, TARGET_CATEGORIES, Settings, free_port, running, visible
+from plugins.doom.varied import GORE, write_monsters
 
 SCENARIOS = ("defend_the_center", "deathmatch", "deadly_corridor", "basic", "predict_position", "take_cover")
 MAPS = tuple(f"map{i:02d}" for i in range(1, 32))
@@ -22,10 +23,13 @@ VALIDATION_MAPS = ("map04", "map09", "map14", "map19", "map24", "map29")
 
 MONSTERS = (
     "Zombieman", "ShotgunGuy", "ChaingunGuy", "DoomImp", "Demon", "LostSoul", "Cacodemon", "HellKnight",
-    "BaronOfHell", "Arachnotron", "PainElemental", "Revenant", "Fatso", "Archvile", "MarineChainsawVzd", "DoomPlayer",
+    "BaronOfHell", "Arachnotron", "PainElemental", "Revenant", "Fatso", "Archvile", "MarineChainsaw",
 )  # fmt: skip
-"""Classes that a scene on a map may summon, so that all are seen near and far. Spectres, half invisible, are met only
-where a map has them."""
+"""Classes that the game defines, all of which a scene on a map may summon, so that all are seen near and far."""
+OWN_MONSTERS = {"defend_the_center": ("MarineChainsawVzd",), "deathmatch": ("MarineChainsawVzd",)}
+"""Classes that scenarios define."""
+SUMMONED = (*MONSTERS, "DoomPlayer")
+"""A player is summoned too, who stands there."""
 
 CROWD_SHARE = 0.3
 """How many of the scenes on maps summon CROWD monsters at a time: those in a crowd hide each other."""
@@ -33,6 +37,11 @@ CROWD = 3
 
 SCENARIO_SHARE, BOTS_SHARE = 0.4, 0.2
 """How many scenes are of ViZDoom's scenarios, and of maps where bots play too; the rest are maps alone."""
+VARIED_SHARE, GORE_SHARE = 0.45, 0.6
+"""How many of those without bots have monsters of other sizes and looks, and how many what looks like monsters."""
+GORE_PIECES, GORE_DISTANCE = 8, (80, 600)
+"""How much of that is put about where one stands, each time one stands elsewhere, and how far off, in the map's units.
+The console puts everything an arm's length ahead: what is far looks different, and is what an agent shoots at."""
 SCENE_FRAMES = 20
 """Frames kept of one scene: a game starts in a fifth of a second, and few frames of many scenes teach more."""
 PLACE_STEPS = 24
@@ -40,6 +49,10 @@ PLACE_STEPS = 24
 SCENE_STEPS = 400
 EMPTY_SHARE = 0.15
 """How many of the kept frames may show no target."""
+GORE_EMPTY_SHARE = 0.4
+"""The same of scenes in which there is what looks like one: that too is a picture to learn from."""
+VARIED = "varied.wad"
+"""The file of monsters of other sizes and looks, in the game's folder."""
 CHANGE = 3.0
 """How much a frame differs from the last one kept, in grey values of its thumbnail, at the least."""
 
@@ -58,11 +71,16 @@ class _Scene:
     """Monsters summoned at a time, on a map."""
     bots: int
     """Other players, on a map."""
+    varied: bool
+    """Whether monsters have other sizes and looks."""
+    gore: bool
+    """Whether there is what looks like monsters."""
 
     @property
     def name(self) -> str:
         """What the data card calls it."""
-        return (self.map or self.scenario) + (" with bots" if self.bots else "")
+        kinds = {"with bots": self.bots, "varied": self.varied, "with gore": self.gore}
+        return " ".join((self.map or self.scenario, *(kind for kind, there in kinds.items() if there)))
 
 
 def scenes(frames: int, seed: int, validation: bool) -> Iterator[Sample]:
@@ -85,6 +103,7 @@ def _draw(rng: np.random.Generator, validation: bool) -> _Scene:
     maps = [m for m in MAPS if (m in VALIDATION_MAPS) == validation]
     drawn = rng.random()
     on_map = drawn >= SCENARIO_SHARE
+    bots = BOTS if drawn >= 1 - BOTS_SHARE else 0
     return _Scene(
         scenario=f"freedoom{rng.integers(1, 3)}" if on_map else str(rng.choice(scenarios)),
         map=str(rng.choice(maps)) if on_map else None,
@@ -94,13 +113,21 @@ def _draw(rng: np.random.Generator, validation: bool) -> _Scene:
         hud=bool(rng.random() < 0.3),
         behaviour=str(rng.choice(("aim", "sweep", "wander"))),
         summoned=CROWD if rng.random() < CROWD_SHARE else 1,
-        bots=BOTS if drawn >= 1 - BOTS_SHARE else 0,
+        bots=bots,
+        varied=bool(rng.random() < VARIED_SHARE) and not bots,
+        gore=bool(rng.random() < GORE_SHARE) and not bots,
     )
 
 
 def _play(scene: _Scene, rng: np.random.Generator, most: int) -> Iterator[Sample]:
     game = _made(scene)
-    with running(game, Settings(weapon=scene.weapon, hud=scene.hud), scene.scenario):
+
+    def before(game: Any, folder: Path) -> None:
+        if scene.varied:
+            write_monsters(folder / VARIED, (*MONSTERS, *OWN_MONSTERS.get(scene.scenario, ())), rng)
+            game.add_game_args(f"-file {VARIED}")  # the engine starts in that folder
+
+    with running(game, Settings(weapon=scene.weapon, hud=scene.hud), scene.scenario, before):
         for command in ("god", "give weapons", "give ammo", *["addbot"] * scene.bots):
             game.send_game_command(command)
         yield from _kept(game, scene, rng, most)
@@ -147,18 +174,23 @@ def _kept(game: Any, scene: _Scene, rng: np.random.Generator, most: int) -> Iter
     kept = empty = 0
     turn, ahead, aside = 0.0, 0.0, 0.0
     places = _places(game) if scene.map is not None else []
+    empty_share = GORE_EMPTY_SHARE if scene.gore else EMPTY_SHARE
     for step in range(SCENE_STEPS * (2 if scene.bots else 1)):
         if scene.bots and game.is_player_dead():  # by another who appeared in its place: god is no help
             game.respawn_player()
         elif game.is_episode_finished():
             game.new_episode()
             game.send_game_command("god")
-        if places and step % PLACE_STEPS == 0:
-            x, y = places[rng.integers(len(places))]
-            game.send_game_command(f"warp {x} {y}")
-            game.make_action([float(rng.uniform(0, 360)), 0.0, 0.0, 0.0, 0.0], 1)
+        if step % PLACE_STEPS == 0:
+            place = places[rng.integers(len(places))] if places else None
+            if scene.gore:
+                _put_about(game, place or _position(game), rng)
+            elif place is not None:
+                _warp(game, place)
+            if place is not None:
+                game.make_action([float(rng.uniform(0, 360)), 0.0, 0.0, 0.0, 0.0], 1)
         if scene.map is not None and not scene.bots and step % 12 == 0:
-            for monster in rng.choice(MONSTERS, scene.summoned):
+            for monster in rng.choice(SUMMONED, scene.summoned):
                 game.send_game_command(f"summon {monster}")
         state = game.get_state()
         if state is None:  # a bot ended the map
@@ -167,7 +199,7 @@ def _kept(game: Any, scene: _Scene, rng: np.random.Generator, most: int) -> Iter
         small = thumbnail(state.screen_buffer)
         changed = last is None or float(np.abs(small - last).mean()) > CHANGE
         plain = any(good for _, _, good in found)
-        if changed and (plain or empty < EMPTY_SHARE * (kept + 5)):
+        if changed and (plain or empty < empty_share * (kept + 5)):
             last = small
             kept += 1
             empty += not plain
@@ -192,6 +224,26 @@ def _places(game: Any) -> list[tuple[int, int]]:
     """Return where things lie or stand on the map, that are no targets: there one can stand too."""
     things = [thing for thing in game.get_state().objects if thing.category not in (*TARGET_CATEGORIES, "Self")]
     return sorted({(round(thing.position_x), round(thing.position_y)) for thing in things})
+
+
+def _position(game: Any) -> tuple[float, float]:
+    """Return where one stands."""
+    from vizdoom import GameVariable
+
+    return (game.get_game_variable(GameVariable.POSITION_X), game.get_game_variable(GameVariable.POSITION_Y))
+
+
+def _warp(game: Any, place: tuple[float, float]) -> None:
+    game.send_game_command(f"warp {place[0]:.0f} {place[1]:.0f}")
+
+
+def _put_about(game: Any, place: tuple[float, float], rng: np.random.Generator) -> None:
+    """Put what looks like monsters about a place, by standing there for a moment, and stand at the place."""
+    for piece in rng.choice(GORE, GORE_PIECES):
+        angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(*GORE_DISTANCE)
+        _warp(game, (place[0] + distance * np.cos(angle), place[1] + distance * np.sin(angle)))
+        game.send_game_command(f"summon {piece}")
+    _warp(game, place)
 
 
 def _towards(found: list[tuple[tuple[int, int, int, int], int, bool]]) -> float:

@@ -1,4 +1,4 @@
-"""Reading what a WAD holds: its palette, and pictures of sprites, walls and floors.
+"""WADs: reading the palette, sprites, walls and floors of one, and writing one of a few lumps.
 
 Its forms are those of the Unofficial Doom Specs, 1.666 (Fell, 1994), chapters 2 and 5.
 """
@@ -6,6 +6,7 @@ Its forms are those of the Unofficial Doom Specs, 1.666 (Fell, 1994), chapters 2
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +71,16 @@ class Wad:
             raise UserError(f"{self._path}: it holds nothing that is called {name}")
         place, size = self._lumps[name]
         return self._data[place : place + size]
+
+
+def write(path: Path, lumps: Mapping[str, bytes]) -> None:
+    """Write lumps, in their order, as a PWAD: a header, the lumps, and the directory of where they are.
+
+    :param lumps: contents by name, of at most eight letters.
+    """
+    header = struct.calcsize("<4sii")
+    directory, place = b"", header
+    for name, body in lumps.items():
+        directory += struct.pack("<ii8s", place, len(body), name.encode("ascii"))
+        place += len(body)
+    path.write_bytes(struct.pack("<4sii", b"PWAD", len(lumps), place) + b"".join(lumps.values()) + directory)
