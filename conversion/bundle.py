@@ -28,6 +28,7 @@ from engine.onnx_network import OnnxNetwork
 LEFT_BESIDE = (".cache", ".part")
 """What TensorRT for RTX compiles and keeps beside its engine, and what a write that was killed leaves."""
 MADE = (".yaml", ".cfg", ".weights", ".onnx", ".json", ".engine", ".pb", ".keras")
+"""What conversion makes, where a damaged manifest cannot tell."""
 
 
 def check_out(out: Path) -> None:
@@ -95,11 +96,10 @@ class BundleBuilder:
 
     def _start(self, files: Files, named: bool) -> None:
         out = self.out
-        old = self._old
         with self._writing():
             out.parent.mkdir(parents=True, exist_ok=True)
-            if old.exists() and not out.exists():  # killed between the two renames of `finish`
-                old.rename(out)
+            if self._old.exists() and not out.exists():  # killed between the two renames of `finish`
+                self._old.rename(out)
             if not self._take_over(self.folder, named, move=True):
                 if self.folder.exists():
                     shutil.rmtree(self.folder)
@@ -185,13 +185,12 @@ class BundleBuilder:
 
     def _take_along(self) -> None:
         """Take the files that somebody put into the bundle that is replaced, such as a card."""
-        for path in self.out.rglob("*") if self.out.exists() else ():
-            name = path.relative_to(self.out).as_posix()
+        for name in _theirs(self.out):
             # One that cannot be where a new file is, is in its way.
-            if path.is_file() and _is_theirs(name, self.out) and not (self.folder / name).exists():
+            if not (self.folder / name).exists():
                 with contextlib.suppress(FileExistsError, NotADirectoryError):
                     (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    _link(path, self.folder / name)
+                    _link(self.out / name, self.folder / name)
 
     def _add(self, name: str, made_from: str) -> None:
         self._manifest["sha256"][name] = sha256(self.folder / name)
@@ -271,15 +270,15 @@ def _lock(out: Path) -> filelock.FileLock:
     return lock
 
 
-def _is_theirs(name: str, bundle: Path) -> bool:
-    """Tell whether a file of a bundle is neither made by conversion nor left beside its files while they are used."""
-    if Path(name).suffix in LEFT_BESIDE:
-        return False
+def _theirs(bundle: Path) -> list[str]:
+    """Return the files of a bundle that conversion did not make, and that no use of the bundle left beside its own."""
+    names = [path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()]
+    names = [name for name in names if Path(name).suffix not in LEFT_BESIDE]
     try:
-        made = read_yaml(bundle / "model.yaml", "the bundle's manifest")["sha256"]
-        return name != "model.yaml" and name not in made
+        made = {"model.yaml", *read_yaml(bundle / "model.yaml", "the bundle's manifest")["sha256"]}
     except (UserError, TypeError, KeyError):
-        return Path(name).suffix not in MADE  # a manifest that is damaged cannot tell
+        return [name for name in names if Path(name).suffix not in MADE]
+    return [name for name in names if name not in made]
 
 
 def _keep_only(folder: Path, names: set[str]) -> None:
