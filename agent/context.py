@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.calibration import Calibration
+from agent.frame_buffers import FrameBuffers
 from agent.history import CommandHistory, View
 from agent.roles import Environment
 
@@ -46,6 +47,9 @@ class Context:
     """The motions carried out; the loop adds to it, others only read it."""
     view: View = field(default_factory=lambda: View(CommandHistory(), None))
     """Where the view points by the history, for selections that compensate the agent's own turning."""
+
+    buffers: FrameBuffers = field(default_factory=FrameBuffers)
+    """Where a capture may write its pictures, for a detector on a card to read them from without another copy."""
 
     def path(self, text: str | Path) -> Path:
         """Return a path from the settings, relative ones counted from the profile's folder."""

@@ -50,6 +50,32 @@ def gpu(cudart: Any) -> tuple[str, str]:
     return (name.decode() if isinstance(name, bytes) else name), f"{properties.major}.{properties.minor}"
 
 
+def new_stream(cudart: Any) -> Any:
+    """Return a stream of the highest priority: where a game's work waits beside it, the network's goes first."""
+    _, greatest = checked(cudart, cudart.cudaDeviceGetStreamPriorityRange())
+    return checked(cudart, cudart.cudaStreamCreateWithPriority(cudart.cudaStreamDefault, greatest))
+
+
+PAGE_LOCKED: set[int] = set()
+"""Where arrays begin that `page_locked` has made: the card reads them without the driver's help."""
+
+
+def page_locked(cudart: Any, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> NDArray[Any]:
+    """Return an array in page-locked host memory, which is kept until the process ends."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    address = int(checked(cudart, cudart.cudaMallocHost(size)))
+    PAGE_LOCKED.add(address)
+    return _array(address, shape, dtype)
+
+
+def _array(address: int, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = (ctypes.c_uint8 * size).from_address(address)
+    array: NDArray[Any] = np.frombuffer(memoryview(memory), dtype).reshape(shape)
+    array[...] = np.zeros((), dtype)
+    return array
+
+
 class Buffer:
     """One tensor: its device memory, and an array over page-locked host memory that a copy goes to or from."""
 
@@ -58,14 +84,15 @@ class Buffer:
         self.bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
         self.device: int = checked(cudart, cudart.cudaMalloc(self.bytes))
         self._host: int = checked(cudart, cudart.cudaMallocHost(self.bytes))
-        memory = (ctypes.c_uint8 * self.bytes).from_address(self._host)
-        self.array: NDArray[Any] = np.frombuffer(memoryview(memory), dtype).reshape(shape)
-        self.array[...] = 0
+        self.array = _array(self._host, shape, dtype)
 
-    def upload(self, stream: Any) -> None:
-        """Copy to the device, in the stream's order."""
+    def upload(self, stream: Any, source: int | None = None) -> None:
+        """Copy to the device, in the stream's order.
+
+        :param source: the address of other page-locked memory to copy from.
+        """
         kind = self._cudart.cudaMemcpyKind.cudaMemcpyHostToDevice
-        self._copy(self.device, self._host, kind, stream)
+        self._copy(self.device, self._host if source is None else source, kind, stream)
 
     def download(self, stream: Any, first: int | None = None) -> None:
         """Copy to the host, in the stream's order.
@@ -89,17 +116,26 @@ class Recording:
     """Work on a stream, recorded once as a CUDA graph and then launched with one call a time.
 
     :param enqueue: puts the work on the stream it is given.
+    :param stream: to record on; one of its own by default.
+    :raises Exception: what `enqueue` raises, the stream as it was.
     """
 
-    def __init__(self, cudart: Any, enqueue: Callable[[Any], None]) -> None:
+    def __init__(self, cudart: Any, enqueue: Callable[[Any], None], stream: Any = None) -> None:
         self._cudart = cudart
-        self._stream = checked(cudart, cudart.cudaStreamCreate())
-        enqueue(self._stream)  # the first time some runtimes allocate, which a recording may not
+        self._stream = new_stream(cudart) if stream is None else stream
+        for _ in range(2):  # the first times some runtimes allocate, which a recording may not
+            enqueue(self._stream)
         checked(cudart, cudart.cudaStreamSynchronize(self._stream))
         mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         checked(cudart, cudart.cudaStreamBeginCapture(self._stream, mode))
-        enqueue(self._stream)
+        try:
+            enqueue(self._stream)
+        except BaseException:
+            cudart.cudaStreamEndCapture(self._stream)
+            raise
         graph = checked(cudart, cudart.cudaStreamEndCapture(self._stream))
+        self.on_card = _on_card(cudart, graph)
+        """Whether it does nothing but compute in the card's memory."""
         self._graph = checked(cudart, cudart.cudaGraphInstantiate(graph, 0))
         checked(cudart, cudart.cudaGraphDestroy(graph))
 
@@ -109,6 +145,24 @@ class Recording:
         checked(self._cudart, self._cudart.cudaStreamSynchronize(self._stream))
 
     def close(self) -> None:
-        """Give the graph and the stream back."""
+        """Give the graph back."""
         self._cudart.cudaGraphExecDestroy(self._graph)
-        self._cudart.cudaStreamDestroy(self._stream)
+
+
+def _on_card(cudart: Any, graph: Any) -> bool:
+    """Say whether a graph calls nothing on the host, copies nothing from there, and allocates nothing.
+
+    What such a graph did with the host's memory would happen again at each launch, when that memory is another's.
+    """
+    _, count = checked(cudart, cudart.cudaGraphGetNodes(graph))
+    nodes, _ = checked(cudart, cudart.cudaGraphGetNodes(graph, count))
+    kinds = cudart.cudaGraphNodeType
+    for node in nodes:
+        kind = checked(cudart, cudart.cudaGraphNodeGetType(node))
+        if kind == kinds.cudaGraphNodeTypeMemcpy:
+            copy = checked(cudart, cudart.cudaGraphMemcpyNodeGetParams(node))
+            if copy.kind != cudart.cudaMemcpyKind.cudaMemcpyDeviceToDevice:
+                return False
+        elif kind not in (kinds.cudaGraphNodeTypeKernel, kinds.cudaGraphNodeTypeMemset, kinds.cudaGraphNodeTypeEmpty):
+            return False
+    return True

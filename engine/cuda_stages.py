@@ -1,8 +1,8 @@
-"""Pre- and post-processing on the card: a frame is one upload, and what comes back are its candidates.
+"""Pre- and post-processing on the card: a frame is one upload, and what comes back are its boxes.
 
 The kernels are in `cuda_kernels.cu`, compiled for the card by NVRTC when an engine is loaded. They do what
-`engine.preprocess` and `engine.heads` do on the host, to the rounding of the network's own precision; non-maximum
-suppression stays on the host, as few candidates are left.
+`engine.preprocess`, `engine.heads` and `engine.boxes` do on the host, to the rounding of the network's own precision.
+The last of them writes the survivors of non-maximum suppression into the host's memory, so that nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from core.errors import UserError
 from core.geometry import Fit, Placement, place
 from engine.boxes import Decoder, Rows, survivors
-from engine.cuda import Buffer, checked
+from engine.cuda import PAGE_LOCKED, Buffer, Recording, checked, page_locked
 from engine.darknet import Network
 from engine.heads import floor_of, units_of
 from engine.preprocess import mapped, mapping
@@ -27,8 +27,8 @@ from engine.preprocess import mapped, mapping
 SOURCE = Path(__file__).with_name("cuda_kernels.cu")
 LIMIT = 65_536
 """Candidates that there is room for; with more, the heads are decoded on the host."""
-FIRST = 512
-"""Candidates that come back with their number, in one download."""
+MOST = 384
+"""Candidates that the card suppresses itself, by one block of so many threads; more of them come to the host."""
 BLOCK = 256
 TILE = (32, 8)
 
@@ -37,6 +37,14 @@ ROW = np.dtype(
 )
 """A candidate as the kernel writes it."""
 COUNT_BYTES = 32
+"""What stands before the rows: counts, and room."""
+HEAD = np.dtype(
+    [
+        ("values", np.uint64), ("units", np.uint64), ("half", np.int32), ("cells", np.int32), ("anchors", np.int32),
+        ("new_coords", np.int32), ("floor", np.float32), ("first", np.int32),
+    ]
+)  # fmt: skip
+"""A head as the kernel reads it."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class DeviceNetwork:
     """A network whose ends are in the card's memory.
 
     :param enqueue: puts it on the stream; `stream` is CUDA's handle of that.
+    :param recordable: whether that may become a part of a CUDA graph.
     """
 
     cudart: Any
@@ -60,6 +69,7 @@ class DeviceNetwork:
     input: DeviceTensor
     heads: tuple[DeviceTensor, ...]
     enqueue: Callable[[], None]
+    recordable: bool = False
 
 
 class Kernels:
@@ -80,7 +90,7 @@ class Kernels:
         self._module = self._checked(driver.cuModuleLoadData(cubin))
         self._functions = {
             name: self._checked(driver.cuModuleGetFunction(self._module, name.encode()))
-            for name in ("prepare", "decode")
+            for name in ("prepare", "decode", "suppress")
         }
 
     def launch(
@@ -121,7 +131,8 @@ def _compiled(nvrtc: Any, source: bytes, target: bytes) -> bytes:
     try:
         status, program = nvrtc.nvrtcCreateProgram(source, b"reticle.cu", 0, [], [])
         if status == nvrtc.nvrtcResult.NVRTC_SUCCESS:
-            options = [target, b"--std=c++17"]
+            # Without fused multiply-add, as the host computes.
+            options = [target, b"--std=c++17", b"--fmad=false"]
             (status,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
     except RuntimeError as error:  # its library is not found
         raise UserError(f"pixels on the card need NVRTC: `pip install nvidia-cuda-nvrtc` ({error})") from error
@@ -152,46 +163,69 @@ class CudaStages:
         self._decoder = Decoder(network, threshold, nms)
         self._size = (network.width, network.height)
         self._found = Buffer(self._cudart, (COUNT_BYTES + LIMIT * ROW.itemsize,), np.uint8)
-        self._count = self._found.array[:4].view(np.int32)
-        self._rows = self._found.array[COUNT_BYTES:].view(ROW)
-        self._launches = self._decoding(network, threshold)
+        self._found.upload(self._stream)  # a count of 0
+        answer = page_locked(self._cudart, (COUNT_BYTES + MOST * ROW.itemsize,))
+        self._counts = answer[:8].view(np.int32)
+        self._kept = answer[COUNT_BYTES:].view(ROW)
+        self._heads, self._decoding, self._blocks = self._head_table(network, threshold)
+        self._suppressing = Arguments(
+            ctypes.c_void_p(self._found.device), ctypes.c_void_p(answer.ctypes.data), float(nms)
+        )
+        self._run = self._launched
+        if ready.recordable:
+            self._run = Recording(self._cudart, lambda stream: self._enqueue(), self._stream).run
         self._shape: tuple[int, ...] = ()
         self._frame: Buffer | None = None
         self._grid = tuple(-(-side // tile) for side, tile in zip(self._size, TILE, strict=True))
 
+    def page_locked(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Return memory for a frame of this shape that `prepare` reads without another copy."""
+        return page_locked(self._cudart, shape)
+
     def prepare(self, pixels: NDArray[np.uint8]) -> None:
-        """Write one frame, uint8 (height, width, 3) BGR or (height, width, 4) BGRA, where it is uploaded from."""
+        """Have one frame, uint8 (height, width, 3) BGR or (height, width, 4) BGRA, on its way to the network's input.
+
+        One that lies in memory of `page_locked` is read from there; it must stay as it is until `infer` returns.
+        """
         if pixels.shape != self._shape:
             self._plan(pixels.shape)
-        assert self._frame is not None
-        np.copyto(self._frame.array, pixels)
+        frame = self._frame
+        assert frame is not None
+        address = pixels.ctypes.data
+        if address in PAGE_LOCKED and pixels.flags.c_contiguous:
+            frame.upload(self._stream, address)
+        else:
+            np.copyto(frame.array, pixels)
+            frame.upload(self._stream)
+        self._kernels.launch("prepare", self._grid, TILE, self._stream, self._preparing)  # type: ignore[arg-type]
 
     def infer(self) -> list[NDArray[np.float32]]:
-        """Run all of it, and wait for the candidates; what is returned is for `boxes` alone."""
-        stream, cudart = self._stream, self._cudart
-        assert self._frame is not None
-        self._frame.upload(stream)
-        checked(cudart, cudart.cudaMemsetAsync(self._found.device, 0, COUNT_BYTES, stream))
-        self._kernels.launch("prepare", self._grid, TILE, stream, self._preparing)  # type: ignore[arg-type]
-        self._ready.enqueue()
-        for grid, arguments in self._launches:
-            self._kernels.launch("decode", grid, (BLOCK, 1), stream, arguments)
-        self._found.download(stream, COUNT_BYTES + FIRST * ROW.itemsize)
-        checked(cudart, cudart.cudaStreamSynchronize(stream))
+        """Run the rest, and wait for its end; what is returned is for `boxes` alone."""
+        self._run()
         return []
+
+    def _launched(self) -> None:
+        self._enqueue()
+        checked(self._cudart, self._cudart.cudaStreamSynchronize(self._stream))
+
+    def _enqueue(self) -> None:
+        self._ready.enqueue()
+        self._kernels.launch("decode", self._blocks, (BLOCK, 1), self._stream, self._decoding)
+        self._kernels.launch("suppress", (1, 1), (MOST, 1), self._stream, self._suppressing)
 
     def boxes(self, outputs: Sequence[NDArray[np.float32]]) -> Rows:
         """Return what was found in the frame last prepared: boxes xyxy in its pixels, best first."""
-        count = int(self._count[0])
-        if count > LIMIT:
+        found, kept = self._counts.tolist()
+        if found > LIMIT:
             return self._to_frame(self._decoder.decode(self._downloaded()))
-        if count > FIRST:
-            self._found.download(self._stream, COUNT_BYTES + count * ROW.itemsize)
+        if found > MOST:
+            self._found.download(self._stream, COUNT_BYTES + found * ROW.itemsize)
             checked(self._cudart, self._cudart.cudaStreamSynchronize(self._stream))
-        rows = self._rows[:count]
-        if count > 1:  # the kernel's threads end in any order
-            rows = rows[np.argsort(rows["order"])]
-        return self._to_frame(survivors(rows["box"].copy(), rows["score"].copy(), rows["kind"].copy(), self._nms))
+            rows = self._found.array[COUNT_BYTES:].view(ROW)[:found]
+            rows = rows[np.argsort(rows["order"])]  # the kernel's threads end in any order
+            return self._to_frame(survivors(rows["box"].copy(), rows["score"].copy(), rows["kind"].copy(), self._nms))
+        rows = self._kept[:kept]
+        return self._to_frame((rows["box"], rows["score"].copy(), rows["kind"].copy()))
 
     def _to_frame(self, rows: Rows) -> Rows:
         boxes, scores, classes = rows
@@ -209,25 +243,29 @@ class CudaStages:
             found.append(host.transpose(1, 2, 0))
         return found
 
-    def _decoding(self, network: Network, threshold: float) -> list[tuple[tuple[int, int], Arguments]]:
-        launches = []
-        first = 0
-        self._units = []
-        for head, tensor in zip(network.heads, self._ready.heads, strict=True):
+    def _head_table(self, network: Network, threshold: float) -> tuple[list[Buffer], Arguments, tuple[int, int]]:
+        """Return what must be kept in the card's memory, the decoding kernel's arguments, and its grid."""
+        table = np.zeros(len(network.heads), HEAD)
+        kept, first = [], 0
+        for entry, head, tensor in zip(table, network.heads, self._ready.heads, strict=True):
             units = units_of(head, network)
-            kept = Buffer(self._cudart, units.shape, np.float32)
-            kept.array[...] = units
-            kept.upload(self._stream)
-            self._units.append(kept)
-            cells = len(units) // len(head.anchors)
-            arguments = Arguments(
-                ctypes.c_void_p(tensor.address), int(tensor.half), cells, len(head.anchors), head.classes,
-                int(head.new_coords), float(floor_of(threshold, head.new_coords)), float(threshold),
-                ctypes.c_void_p(kept.device), first, ctypes.c_void_p(self._found.device), LIMIT,
-            )  # fmt: skip
-            launches.append(((-(-len(units) // BLOCK), 1), arguments))
+            buffer = Buffer(self._cudart, units.shape, np.float32)
+            buffer.array[...] = units
+            buffer.upload(self._stream)
+            kept.append(buffer)
+            anchors = len(head.anchors)
+            entry["values"], entry["units"], entry["half"] = tensor.address, buffer.device, tensor.half
+            entry["cells"], entry["anchors"], entry["first"] = len(units) // anchors, anchors, first
+            entry["new_coords"], entry["floor"] = head.new_coords, floor_of(threshold, head.new_coords)
             first += len(units)
-        return launches
+        heads = Buffer(self._cudart, table.shape, HEAD)
+        heads.array[...] = table
+        heads.upload(self._stream)
+        arguments = Arguments(
+            ctypes.c_void_p(heads.device), network.classes, float(threshold), ctypes.c_void_p(self._found.device), LIMIT
+        )
+        most = int((table["cells"] * table["anchors"]).max())
+        return [heads, *kept], arguments, (-(-most // BLOCK), len(table))
 
     def _plan(self, shape: tuple[int, ...]) -> None:
         if self._frame is not None:

@@ -112,6 +112,26 @@ def fp16_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
+def fp16_ends(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy of a model in half precision whose inputs and outputs are float16 too.
+
+    Where kernels of our own write and read them, each cast is a kernel too many.
+    """
+    result = fp16_outputs(model)
+    graph = result.graph
+    inputs = {value.name: value for value in graph.input}
+    first = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in inputs]
+    for cast in first:
+        name = cast.input[0]
+        for node in graph.node:
+            for i, given in enumerate(node.input):
+                if given == cast.output[0]:
+                    node.input[i] = name
+        graph.node.remove(cast)
+        inputs[name].type.tensor_type.elem_type = TensorProto.FLOAT16
+    return result
+
+
 def _cast(source: str, target: str, kind: int) -> onnx.NodeProto:
     return helper.make_node("Cast", [source], [target], name=f"{target}:cast", to=kind)
 

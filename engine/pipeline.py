@@ -57,9 +57,12 @@ class Pipeline:
         """Run the network; see `Engine.infer`."""
         self.boxes: Callable[[list[NDArray[np.float32]]], Rows]
         """Return what the outputs of `infer` say of the frame last prepared: boxes xyxy in its pixels, best first."""
+        self.page_locked: Callable[[tuple[int, ...]], NDArray[np.uint8]] | None = None
+        """Makes memory of a shape that `prepare` reads without another copy; None where all memory is alike."""
         on_card = _on_card(self.engine, model.network, fit, confidence, nms, where)
         if on_card is not None:
             self.prepare, self.infer, self.boxes = on_card.prepare, on_card.infer, on_card.boxes
+            self.page_locked = on_card.page_locked
             self.prepare(np.zeros((model.network.height, model.network.width, 3), np.uint8))
         else:
             if getattr(self.engine, "device", None) is not None:  # its ends are where nothing can reach them

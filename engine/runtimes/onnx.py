@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -35,13 +37,16 @@ TensorRT for RTX compiles the graph for the card itself, so that no engine file 
 
 CUDA = {
     "prefer_nhwc": "1",
-    "enable_cuda_graph": "1",
     "fuse_conv_bias": "1",
     "cudnn_conv_algo_search": "HEURISTIC",
 }
-"""Channels last, one launch a frame, and cuDNN's own choice of algorithm: each measured faster on an H200."""
+"""Channels last, and cuDNN's own choice of algorithm: each measured faster on an H200, as is a CUDA graph."""
 EXACT = {"use_tf32": "0"}
 """For float32 alone: with it float16 loses the tensor cores too, and YOLOv4-416 takes 10.3 ms and not 2.4."""
+CODES = {"prefer_nhwc": "0"}
+"""For INT8 alone: with channels last ONNX Runtime 1.31 refuses a convolution behind DequantizeLinear when it runs."""
+
+log = logging.getLogger("reticle")
 
 Infer = Callable[[], list[NDArray[np.float32]]]
 
@@ -80,25 +85,41 @@ class OnnxEngine:
         options.log_severity_level = 4  # it reports each kernel that it tries in vain as an error
         if exact:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        try:
-            stream, provider = _stream(precision) if device == "cuda" else (None, self.description)
-            if plugin is not None:
-                options.add_provider_for_devices(plugin[1], {})
-            providers = [provider] if plugin is None else None
-            self._session = onnxruntime.InferenceSession(onnx, options, providers=providers)
-        except Exception as error:  # its exceptions have no common base
-            reason = " ".join(str(error).split())[:300]
-            raise UserError(f"ONNX Runtime cannot take the network on {self.description}: {reason}") from error
-        if self._session.get_providers()[0] != self.description:
-            raise UserError(f"ONNX Runtime could not start {self.description}; see its message, or choose another")
+        if plugin is not None:
+            options.add_provider_for_devices(plugin[1], {})
+
+        def session(stream: Any = None, own_graph: bool = True) -> Any:
+            provider: Any = self.description
+            if stream is not None:
+                provider = (self.description, provider_options(precision, stream, own_graph))
+            try:
+                made = onnxruntime.InferenceSession(onnx, options, providers=[provider] if plugin is None else None)
+            except Exception as error:  # its exceptions have no common base
+                reason = " ".join(str(error).split())[:300]
+                raise UserError(f"ONNX Runtime cannot take the network on {self.description}: {reason}") from error
+            if made.get_providers()[0] != self.description:
+                raise UserError(f"ONNX Runtime could not start {self.description}; see its message, or choose another")
+            return made
+
         self.device: DeviceNetwork | None = None
-        if device == "cuda" and on_device:
-            self.device = _device_network(self._session, stream)
+        if device != "cuda":
+            self.input, self._infer = _on_host(session())
+        elif on_device:
+            self.device = _device_network(session)
             self.input, self._infer = np.zeros((1, 3, 1, 1), np.float32), _nothing
         else:
-            bind = _on_gpu if device == "cuda" else _on_host
-            self.input, self._infer = bind(self._session, stream)
+            self.input, self._infer = _on_gpu(session)
         self.layout: Literal["NHWC", "NCHW"] = "NHWC" if self.input.dtype == np.uint8 else "NCHW"
+        try:  # some of what a provider cannot do comes up only here
+            if self.device is None:
+                self._infer()
+            else:
+                self.device.enqueue()
+        except Exception as error:
+            raise UserError(
+                f"ONNX Runtime cannot run the network on {self.description}: {first_line(error)}; take another "
+                "precision or engine"
+            ) from error
 
     def infer(self) -> list[NDArray[np.float32]]:
         """Run; see `Engine.infer`."""
@@ -139,22 +160,17 @@ def _plugin(device: str) -> tuple[str, list[Any]]:
     return name, cards[:1]
 
 
-def provider_options(precision: Precision, stream: Any) -> dict[str, str]:
-    """Return what ONNX Runtime is told to do on the GPU."""
-    exact = EXACT if precision == "fp32" else {}
-    return {**CUDA, **exact, "user_compute_stream": str(int(stream))}
+def provider_options(precision: Precision, stream: Any, own_graph: bool = True) -> dict[str, str]:
+    """Return what ONNX Runtime is told to do on the GPU.
+
+    :param own_graph: whether it records its work as a CUDA graph; without, that is left to whoever calls it.
+    """
+    special = {"fp32": EXACT, "int8": CODES}.get(precision, {})
+    graph = {"enable_cuda_graph": "1" if own_graph else "0"}
+    return {**CUDA, **special, **graph, "user_compute_stream": str(int(stream))}
 
 
-def _stream(precision: Precision) -> tuple[Any, Any]:
-    """Return a CUDA stream and the provider that works on it."""
-    from engine.cuda import checked, runtime
-
-    cudart = runtime()
-    stream = checked(cudart, cudart.cudaStreamCreate())
-    return stream, (PROVIDERS["cuda"], provider_options(precision, stream))
-
-
-def _on_host(session: Any, stream: Any) -> tuple[NDArray[Any], Infer]:
+def _on_host(session: Any) -> tuple[NDArray[Any], Infer]:
     """Bind input and outputs to arrays that stay; return the input and what runs."""
     import onnxruntime
 
@@ -174,7 +190,29 @@ def _on_host(session: Any, stream: Any) -> tuple[NDArray[Any], Infer]:
     return pixels, infer
 
 
-def _device_network(session: Any, stream: Any) -> DeviceNetwork:
+def _device_network(session: Callable[..., Any]) -> DeviceNetwork:
+    """Open a session whose ends are in the card's memory.
+
+    What it does can mostly be recorded as a part of a CUDA graph of our own, with what stands before and behind it;
+    where it touches the host's memory it cannot, and records its part itself.
+    """
+    from engine.cuda import Recording, new_stream, runtime
+
+    cudart = runtime()
+    stream = new_stream(cudart)
+    bound = _bound(session(stream, own_graph=False), stream)
+    try:
+        recording = Recording(cudart, lambda stream: bound.enqueue(), stream)
+    except Exception as error:  # ONNX Runtime's have no common base
+        log.info("ONNX Runtime's work cannot be recorded (%s)", first_line(error))
+    else:
+        recording.close()
+        if recording.on_card:
+            return replace(bound, recordable=True)
+    return _bound(session(stream), stream)
+
+
+def _bound(session: Any, stream: Any) -> DeviceNetwork:
     """Bind input and outputs to the card's memory, where other kernels write and read them."""
     import onnxruntime
 
@@ -207,13 +245,15 @@ def _nothing() -> list[NDArray[np.float32]]:
     return []
 
 
-def _on_gpu(session: Any, stream: Any) -> tuple[NDArray[Any], Infer]:
+def _on_gpu(opened: Callable[..., Any]) -> tuple[NDArray[Any], Infer]:
     """Bind input and outputs to the GPU's memory; a frame is one upload, one launch and the downloads, in a stream."""
     import onnxruntime
 
-    from engine.cuda import Buffer, checked, runtime
+    from engine.cuda import Buffer, checked, new_stream, runtime
 
     cudart = runtime()
+    stream = new_stream(cudart)
+    session = opened(stream)
     (first,) = session.get_inputs()
     upload = Buffer(cudart, tuple(first.shape), _dtype(first))
     downloads = [Buffer(cudart, tuple(output.shape), _dtype(output)) for output in session.get_outputs()]
@@ -248,14 +288,14 @@ def _view(array: NDArray[np.float32]) -> NDArray[np.float32]:
 def _load(model: Model, precision: Precision, stages: GraphStages, device: str) -> OnnxEngine:
     """Open a session on the model's graph."""
     from engine.graphs import graph, with_stages
-    from engine.onnx_fp16 import fp16_outputs
+    from engine.onnx_fp16 import fp16_ends, fp16_outputs
 
     proto = graph(model, precision)
     on_device = stages.device and resolved(device) == "cuda"
     if on_device:
         stages = GraphStages()
     if device == "cuda" and precision == "fp16" and not stages.postprocess:
-        proto = fp16_outputs(proto)
+        proto = fp16_ends(proto) if on_device else fp16_outputs(proto)
     return OnnxEngine(with_stages(proto, model, stages), device, precision=precision, on_device=on_device)
 
 

@@ -97,7 +97,7 @@ def dxgi_capture(settings: RegionSettings, context: Context) -> ScreenCapture:
 
     :raises UserError: desktop duplication cannot be had, or there is no such monitor or window.
     """
-    return ScreenCapture(settings, monitors(), DxgiGrabber(), new_only=True)
+    return ScreenCapture(settings, monitors(), DxgiGrabber(), True, context.buffers)
 
 
 @hookimpl

@@ -91,7 +91,7 @@ def mss_capture(settings: Settings, context: Context) -> ScreenCapture:
 
     :raises UserError: there is no screen, no such monitor or window, or the region lies outside it.
     """
-    return ScreenCapture(settings, monitors(), MssGrabber(), settings.skip_duplicates)
+    return ScreenCapture(settings, monitors(), MssGrabber(), settings.skip_duplicates, context.buffers)
 
 
 def _line(error: Exception) -> str:

@@ -98,7 +98,7 @@ def portal_capture(settings: RegionSettings, context: Context) -> ScreenCapture:
     width, height = grabber.size
     whole = {"left": 0, "top": 0, "width": width, "height": height}
     try:
-        return ScreenCapture(settings, [whole, whole], grabber, new_only=False)
+        return ScreenCapture(settings, [whole, whole], grabber, False, context.buffers)
     except UserError:
         grabber.close()
         raise

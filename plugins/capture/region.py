@@ -16,6 +16,7 @@ from pydantic import Field
 
 from agent.context import Context
 from agent.factories import PluginSettings
+from agent.frame_buffers import FrameBuffers
 from agent.types import Frame
 from core.errors import UserError
 from plugins.desktop.windows import FollowedWindow, Window, find_window
@@ -74,15 +75,24 @@ class ScreenCapture:
 
     :param monitors: all as one picture, then one by one.
     :param new_only: leave out frames in which nothing has changed.
+    :param buffers: where pictures are put, if the detector wants them somewhere.
     :raises UserError: there is no such monitor or window, or the region lies outside it.
     """
 
     on_demand = True
 
-    def __init__(self, settings: RegionSettings, monitors: Sequence[Rect], grabber: Grabber, new_only: bool) -> None:
+    def __init__(
+        self,
+        settings: RegionSettings,
+        monitors: Sequence[Rect],
+        grabber: Grabber,
+        new_only: bool,
+        buffers: FrameBuffers,
+    ) -> None:
         self._settings, self._monitors = settings, monitors
         self._grabber = grabber
         self._new_only = new_only
+        self._buffers = buffers
         self._index = 0
         self._pace = Pace(int(1e9 / settings.max_fps) if settings.max_fps else 0)
         self._closed = False
@@ -111,6 +121,10 @@ class ScreenCapture:
             pixels = self._grabber.grab(place, self._new_only and grab_ns < until_ns)
             if pixels is not None:
                 break
+        buffer = self._buffers.take(pixels.shape)
+        if buffer is not None:  # now, while the picture is in this core's cache
+            np.copyto(buffer, pixels)
+            pixels = buffer
         grabbed_ns = time.perf_counter_ns()
         if grabbed_ns > self._look_ns:
             self._look(pixels, grabbed_ns)

@@ -46,7 +46,7 @@ def screen_capture(settings: RegionSettings, context: Context) -> ScreenCapture:
             continue
         passed_over = f" ({'; '.join(refusals)})" if refusals else ""
         log.info("capture: %s%s", name, passed_over)
-        return ScreenCapture(settings, screens, make(), new_only=name != "mss")
+        return ScreenCapture(settings, screens, make(), name != "mss", context.buffers)
     raise UserError(f"no capture works here: {'; '.join(refusals)}")
 
 

@@ -113,7 +113,7 @@ def wgc_capture(settings: RegionSettings, context: Context) -> ScreenCapture:
     :raises UserError: Windows.Graphics.Capture cannot be had, or there is no such monitor or window.
     """
     screens = monitors()
-    return ScreenCapture(settings, screens, WgcGrabber(screens), new_only=True)
+    return ScreenCapture(settings, screens, WgcGrabber(screens), True, context.buffers)
 
 
 @hookimpl

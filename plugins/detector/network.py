@@ -89,6 +89,7 @@ class NetworkDetector:
         self._pipeline = Pipeline(
             model, engine, precision, settings.confidence, settings.nms, settings.resize, settings.prepare
         )
+        self.page_locked = self._pipeline.page_locked
         self._description = {"model": identity(files), "engine": engine, "precision": precision}
 
     def detect(self, frame: Frame) -> Detections:
@@ -123,6 +124,8 @@ def network_factory(
     def create(given: Any, context: Context) -> Detector:
         files = files_of(given, context)
         first = NetworkDetector(files, given)
+        if first.page_locked is not None:
+            context.buffers.provide(first.page_locked)
         if given.fallback is None or context.lock_step:  # which waits for the network, however long it takes
             return first
         return FallbackDetector(first, NetworkDetector(files, given.smaller()), given.fallback)

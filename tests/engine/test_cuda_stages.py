@@ -1,7 +1,6 @@
 """Pixels and heads on an NVIDIA card against the host's; skipped where there is none. The kernels' source everywhere."""
 
 import re
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -75,7 +74,7 @@ def test_pixels_are_prepared_as_on_the_host(cudart, network: Network, size, fit:
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
-@pytest.mark.parametrize("count", [0, 1, 300, 10_000, 100_000])
+@pytest.mark.parametrize("count", [0, 1, 300, 384, 385, 10_000, 100_000])
 def test_random_heads_are_decoded_as_on_the_host(cudart, network: Network, count: int, half: bool) -> None:
     rng = np.random.default_rng(count)
     shapes = [network.layers[head.index].shape for head in network.heads]
@@ -133,26 +132,54 @@ def test_pictures_give_the_hosts_boxes(cudart) -> None:
     assert compared > 30
 
 
-def test_the_kernels_rows_are_laid_out_as_they_are_read() -> None:
-    from engine.cuda_stages import COUNT_BYTES, ROW
+def test_the_kernels_structures_are_laid_out_as_they_are_read() -> None:
+    from engine.cuda_stages import COUNT_BYTES, HEAD, MOST, ROW
 
-    source = Path(ROOT / "engine" / "cuda_kernels.cu").read_text()
-    (row,) = re.findall(r"struct Row \{(.*?)\};", source)
-    fields = re.findall(r"(float|int) (\w+)(?:\[(\d+)\])?;", row)
-    assert [name for _, name, _ in fields] == list(ROW.names)
-    assert sum(4 * int(count or 1) for *_, count in fields) == ROW.itemsize
-    (found,) = re.findall(r"struct Found \{(.*?)Row rows", source)
-    assert 4 * sum(int(count or 1) for *_, count in re.findall(r"(int) (\w+)(?:\[(\d+)\])?;", found)) == COUNT_BYTES
+    source = (ROOT / "engine" / "cuda_kernels.cu").read_text()
+    sizes = {"float": 4, "int": 4, "const void*": 8, "const float*": 8}
+    for name, dtype in (("Row", ROW), ("Head", HEAD)):
+        (content,) = re.findall(rf"struct {name} \{{(.*?)\}};", source)
+        fields = re.findall(r"((?:const )?\w+\*?) (\w+)(?:\[(\d+)\])?;", content)
+        assert [field for _, field, _ in fields] == list(dtype.names)
+        assert [sizes[kind] * int(count or 1) for kind, _, count in fields] == [dtype[n].itemsize for n in dtype.names]
+    for name in ("Found", "Answer"):
+        (before,) = re.findall(rf"struct {name} \{{(.*?)Row rows", source)
+        assert 4 * sum(int(count or 1) for count in re.findall(r"int \w+(?:\[(\d+)\])?;", before)) == COUNT_BYTES
+    assert f"#define MOST {MOST}\n" in source
 
 
-def test_the_kernels_arguments_are_as_many_as_are_given() -> None:
+def test_the_kernels_arguments_are_as_many_as_are_given(network: Network, monkeypatch) -> None:
     """A launch with one too few reads whatever lies behind them."""
-    source = Path(ROOT / "engine" / "cuda_kernels.cu").read_text()
-    code = (ROOT / "engine" / "cuda_stages.py").read_text()
-    for kernel, given in (("prepare", 15), ("decode", 12)):
+    from engine import cuda_stages
+
+    given: dict[str, int] = {}
+    made: list[int] = []
+    monkeypatch.setattr(cuda_stages, "Arguments", lambda *values: made.append(len(values)))
+    monkeypatch.setattr(cuda_stages, "Buffer", Unloaded)
+    monkeypatch.setattr(cuda_stages, "page_locked", lambda cudart, shape: np.zeros(shape, np.uint8))
+    monkeypatch.setattr(cuda_stages, "Kernels", lambda cudart: None)
+    tensor = cuda_stages.DeviceTensor(0, False, (1, 3, network.height, network.width))
+    ready = cuda_stages.DeviceNetwork(None, None, tensor, (tensor,) * len(network.heads), lambda: None)
+    stages = cuda_stages.CudaStages(ready, network, STRETCH, 0.25, 0.45)
+    given["decode"], given["suppress"] = made
+    stages._plan((480, 640, 3))
+    given["prepare"] = made[-1]
+    source = (ROOT / "engine" / "cuda_kernels.cu").read_text()
+    for kernel, count in given.items():
         (parameters,) = re.findall(rf"void {kernel}\((.*?)\) \{{", source, re.DOTALL)
-        assert len(parameters.split(",")) == given, kernel
-    assert code.count("Arguments(") == 2
+        assert len(parameters.split(",")) == count, kernel
+
+
+class Unloaded:
+    """A buffer in no card's memory."""
+
+    device = 0
+
+    def __init__(self, cudart, shape, dtype) -> None:
+        self.array = np.zeros(shape, dtype)
+
+    def upload(self, stream) -> None:
+        pass
 
 
 def test_tensorrt_as_a_provider_is_one_sentence_where_it_is_missing_or_has_no_driver() -> None:

@@ -8,7 +8,7 @@ from core.geometry import STRETCH, Fit
 from engine.boxes import Decoder
 from engine.engine import GraphStages, Model
 from engine.graphs import graph, with_stages
-from engine.onnx_fp16 import fp16_outputs, to_fp16
+from engine.onnx_fp16 import fp16_ends, fp16_outputs, to_fp16
 from engine.onnx_graph import to_onnx
 from engine.onnx_mish import plain_mish
 from engine.onnx_postprocess import with_postprocess
@@ -92,12 +92,17 @@ def test_half_precision_is_near_and_its_outputs_can_be_half_too(model) -> None:
     half = to_fp16(model)
     onnx.checker.check_model(half, full_check=True)
     expected = outputs(OpenVinoEngine(model.SerializeToString()), picture(6))
-    single, halves = (
-        outputs(OnnxEngine(m.SerializeToString(), "cpu", exact=True), picture(6)) for m in (half, fp16_outputs(half))
+    single, halves, ends = (
+        outputs(OnnxEngine(m.SerializeToString(), "cpu", exact=True), picture(6))
+        for m in (half, fp16_outputs(half), fp16_ends(half))
     )
     for one, reference in zip(single, expected, strict=True):
         assert np.linalg.norm(one - reference) / np.linalg.norm(reference) < 0.01
     assert {value.type.tensor_type.elem_type for value in fp16_outputs(half).graph.output} == {onnx.TensorProto.FLOAT16}
+    onnx.checker.check_model(fp16_ends(half), full_check=True)
+    assert fp16_ends(half).graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
+    for one, other in zip(halves, ends, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-3)
     # The engine's buffers are of the outputs' own type, and the decoder takes either.
     assert {o.dtype for o in halves} == {np.dtype(np.float16)}
     network, proto = yolo_like(0)

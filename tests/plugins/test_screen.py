@@ -95,6 +95,30 @@ def test_mss_grabs_the_pixels_that_are_there(screen: Screen) -> None:
     assert not np.any(np.all(grabbed.pixels[:10, :, :3] == (0xCC, 0x66, 0x33), axis=-1))
 
 
+def test_a_picture_is_put_where_the_detector_wants_it(screen: Screen) -> None:
+    window = screen.window("target", 100, 50, 60, 40, 0x3366CC)
+    made: list[np.ndarray] = []
+
+    def make(shape: tuple[int, ...]) -> np.ndarray:
+        made.append(np.zeros(shape, np.uint8))
+        return made[-1]
+
+    run = context()
+    try:
+        capture = mss_capture(Settings(left=90, top=40, width=80, height=60), run)
+        plain = capture.grab()
+        run.buffers.provide(make)
+        moved = [capture.grab() for _ in range(2)]
+        capture.close()
+    finally:
+        window.destroy()
+        screen.display.sync()
+    for frame_of in moved:
+        assert any(np.shares_memory(frame_of.pixels, array) for array in made)
+        np.testing.assert_array_equal(frame_of.pixels, plain.pixels)
+    assert not np.shares_memory(moved[0].pixels, moved[1].pixels)
+
+
 def test_mss_hands_out_the_grab_itself(screen: Screen) -> None:
     capture = mss_capture(Settings(width=64, height=64), context())
     one, two = capture.grab(), capture.grab()
