@@ -40,9 +40,8 @@ from engine.darknet import Network, random_weights, read_cfg, read_weights, writ
 from engine.engine import check_engine
 from engine.models import GRAPH_FILES, Files, ModelFiles
 from engine.onnx_file import read_onnx
-from engine.onnx_fp16 import to_fp16
+from engine.onnx_fp16 import fp16_ends, to_fp16
 from engine.onnx_graph import to_onnx
-from engine.onnx_postprocess import with_postprocess
 from engine.onnx_preprocess import Preprocess, batch_of, set_batch, with_preprocess
 from engine.tensorrt_engine import engine_name
 
@@ -295,6 +294,7 @@ def _tensorrt(
         "precision": request.precision,
         "size": [network.width, network.height],
         "batch": request.max_batch,
+        "ends": "planes, heads" if isinstance(network, Network) or batch else "pixels, outputs",
         **_gpu_of(target),
     }
     made_from = builder.digest(GRAPH_VERSION, key, request.workspace_gb)
@@ -304,10 +304,10 @@ def _tensorrt(
     proto = read_onnx(builder.folder / graph_name)
     if request.precision == "int8":
         proto = to_fp16(proto)  # what lies between two convolutions is half as wide then
-    if batch is None:
-        if isinstance(network, Network) and len({head.new_coords for head in network.heads}) == 1:
-            proto = with_postprocess(proto, network)
+    if batch is None and not isinstance(network, Network):
         proto = with_preprocess(proto, Preprocess(network.height, network.width))
+    elif batch is None and request.precision != "fp32":  # pixels and heads are the work of kernels of our own
+        proto = fp16_ends(proto)
     built = build(target, proto, progress, batch, request.workspace_gb, request.version_compatible)
     builder.step(name, made_from, lambda: built.data)
     plan = {"key": key, "layers": built.plan()}

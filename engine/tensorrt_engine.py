@@ -1,5 +1,8 @@
 """The engines `tensorrt`, `tensorrt-rtx` and `tensorrt-lean`: running an engine that conversion has built.
 
+A Darknet network's takes planes and gives raw heads, which stay in the card's memory, where kernels of our own prepare
+and decode (`engine.cuda_stages`). Other families' have the pixels' preparation built in.
+
 Not executed on the machines this is developed on, which have no GPU that TensorRT for RTX takes. A test checks every
 name and argument used here against the real module.
 """
@@ -19,7 +22,8 @@ from core.files import sha256, write_atomically
 from core.precision import Precision
 from core.text import read_json
 from engine import tensorrt_api
-from engine.cuda import Buffer, Recording, checked, gpu, runtime
+from engine.cuda import Buffer, Recording, checked, gpu, new_stream, runtime
+from engine.cuda_stages import DeviceNetwork, DeviceTensor
 from engine.engine import GraphStages, Model
 
 
@@ -29,8 +33,9 @@ def engine_name(runtime_name: str, precision: str) -> str:
 
 
 def load(model: Model, precision: Precision, stages: GraphStages, device: str) -> TensorRtEngine:
-    """Load the bundle's engine, which has pre- and post-processing built in.
+    """Load the bundle's engine.
 
+    :param stages: whether its ends are to be left in the card's memory; what else is in it is as it was built.
     :param device: `tensorrt`, `tensorrt-rtx` or `tensorrt-lean`.
     :raises UserError: there is no engine yet, or it was built for another GPU, version or size.
     """
@@ -61,16 +66,17 @@ def load(model: Model, precision: Precision, stages: GraphStages, device: str) -
             raise UserError(
                 f"{path}: this engine's {what} is {made.get(what)}, here it is {value}; make it again with {remedy}"
             )
-    return TensorRtEngine(trt, cudart, path)
+    return TensorRtEngine(trt, cudart, path, stages.device)
 
 
 class TensorRtEngine:
     """Runs a serialized engine with batch 1: one upload, the network, the downloads, as one CUDA graph.
 
+    :param on_card: leave input and heads in the card's memory, for kernels there (`device`), where it takes planes.
     :raises UserError: TensorRT cannot load the engine on this GPU.
     """
 
-    def __init__(self, trt: Any, cudart: Any, path: Path) -> None:
+    def __init__(self, trt: Any, cudart: Any, path: Path, on_card: bool = False) -> None:
         self.description = tensorrt_api.version(trt)
         self._logger = trt.Logger(trt.Logger.ERROR)
         self._runtime = trt.Runtime(self._logger)
@@ -79,8 +85,8 @@ class TensorRtEngine:
             raise UserError(f"{path}: TensorRT cannot load this engine on this GPU; convert again on this machine")
         self._engine = engine
         self._context = _context(trt, engine, path.with_suffix(".cache"))
-        self._inputs: list[Buffer] = []
-        self._outputs: list[Buffer] = []
+        inputs: dict[str, Buffer] = {}
+        outputs: dict[str, Buffer] = {}
         for i in range(engine.num_io_tensors):
             name = engine.get_tensor_name(i)
             incoming = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
@@ -89,10 +95,18 @@ class TensorRtEngine:
             if incoming:
                 self._context.set_input_shape(name, shape)
             self._context.set_tensor_address(name, buffer.device)
-            (self._inputs if incoming else self._outputs).append(buffer)
-        self._recording = Recording(cudart, self._enqueue)
+            (inputs if incoming else outputs)[name] = buffer
+        self._inputs, self._outputs = list(inputs.values()), list(outputs.values())
         self.input: NDArray[Any] = self._inputs[0].array
-        # An engine for batches has no pre- and post-processing: planes go in, and heads come out.
+        self.device: DeviceNetwork | None = None
+        if on_card and self.input.dtype != np.uint8:
+            stream = new_stream(cudart)
+            heads = [_tensor(outputs[f"head_{i}"]) for i in range(len(outputs))]
+            self.device = DeviceNetwork(
+                cudart, stream, _tensor(self._inputs[0]), tuple(heads), lambda: self._execute(stream), recordable=True
+            )
+        else:
+            self._recording = Recording(cudart, self._enqueue)
         self.layout: Literal["NHWC", "NCHW"] = "NHWC" if self.input.dtype == np.uint8 else "NCHW"
         arrays = [buffer.array[0] for buffer in self._outputs]
         self._arrays = [array.transpose(1, 2, 0) if array.ndim == 3 else array for array in arrays]
@@ -100,15 +114,22 @@ class TensorRtEngine:
 
     def _enqueue(self, stream: Any) -> None:
         self._inputs[0].upload(stream)
-        if not self._context.execute_async_v3(int(stream)):
-            raise UserError("TensorRT could not run the network; see its message above")
+        self._execute(stream)
         for buffer in self._outputs:
             buffer.download(stream)
+
+    def _execute(self, stream: Any) -> None:
+        if not self._context.execute_async_v3(int(stream)):
+            raise UserError("TensorRT could not run the network; see its message above")
 
     def infer(self) -> list[NDArray[np.float32]]:
         """Run; see `Engine.infer`."""
         self._recording.run()
         return self._arrays
+
+
+def _tensor(buffer: Buffer) -> DeviceTensor:
+    return DeviceTensor(buffer.device, buffer.array.dtype == np.float16, buffer.array.shape)
 
 
 def _context(trt: Any, engine: Any, cache: Path) -> Any:

@@ -11,8 +11,6 @@ RUNTIME = Runtime(
     packages=("tensorrt",),
     install="`pip install tensorrt cuda-bindings`",
     distributions=("tensorrt",),
-    preprocess="graph",
-    postprocess="graph",
     one_size=True,
     needs=lambda precision: engine_name("tensorrt", precision),
 )

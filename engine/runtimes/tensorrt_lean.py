@@ -12,8 +12,6 @@ RUNTIME = Runtime(
     install="start with `uv run --extra trt-lean agent.py` (without uv: `pip install tensorrt-lean-cu13-libs "
     "tensorrt-lean-cu13-bindings cuda-bindings`)",
     distributions=("tensorrt-lean", "tensorrt-lean-cu13-libs"),
-    preprocess="graph",
-    postprocess="graph",
     one_size=True,
     needs=lambda precision: engine_name("tensorrt-lean", precision),
 )

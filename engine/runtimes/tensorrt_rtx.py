@@ -12,8 +12,6 @@ RUNTIME = Runtime(
     install="start with `uv run --extra trt-rtx agent.py` (without uv: `pip install tensorrt-rtx-cu13-libs "
     "tensorrt-rtx-cu13-bindings cuda-bindings`)",
     distributions=("tensorrt-rtx", "tensorrt-rtx-cu13-libs"),
-    preprocess="graph",
-    postprocess="graph",
     one_size=True,
     needs=lambda precision: engine_name("tensorrt-rtx", precision),
 )
