@@ -70,7 +70,8 @@ def _run(given: Arguments) -> None:
     from evaluation.turning import TurningController
 
     check_writable(given.json_file)
-    loaded = load(given.profile, given.plugin, given.overrides)
+    # The profile's controller may want what is measured only now.
+    loaded = load(given.profile, given.plugin, [*(given.overrides or []), "aim={plugin: proportional}"])
     actuation = loaded.roles.actuation.factory
     if actuation.reaches == "nothing" or (actuation.reaches == "desktop" and not given.live):
         raise UserError(

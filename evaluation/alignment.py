@@ -33,6 +33,9 @@ CHANGED = 0.8
 STILL_SHARE, LEAST_STILL, FEWEST_VIEWS = 0.2, 1.5, 4
 """A pixel whose grey level stays within this part of what others range over, or within these levels, through so many
 different views is drawn over the scene."""
+MANY_VIEWS, STEADY, MARKED = 16, 1.5, 0.3
+"""Through so many views, a pixel is drawn over the scene too where its contrast is on average MARKED at the least, and
+STEADY times its own spread: a shiny weapon changes its brightness, and keeps its outline."""
 ROWS, APART = 9, 4
 SEEN = 0.9
 """A pixel made of others counts when so much of it does."""
@@ -75,8 +78,14 @@ def overlay(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.bool_]:
     """
     low, high = np.percentile(np.stack(pictures), (5, 95), axis=0)
     limit = max(LEAST_STILL, STILL_SHARE * float(np.percentile(high - low, 60)))
-    same = cv2.morphologyEx((high - low <= limit).astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-    return np.asarray(cv2.dilate(same, np.ones((5, 5), np.uint8)) > 0)
+    square = np.ones((5, 5), np.uint8)
+    same = (high - low <= limit).astype(np.uint8)
+    if len(pictures) >= MANY_VIEWS:
+        contrasts = np.stack([contrast(picture) for picture in pictures])
+        mean, spread = np.abs(contrasts.mean(axis=0)), contrasts.std(axis=0)
+        drawn = ((mean > STEADY * spread) & (mean > MARKED)).astype(np.uint8)
+        same |= cv2.morphologyEx(drawn, cv2.MORPH_CLOSE, square)
+    return np.asarray(cv2.dilate(cv2.morphologyEx(same, cv2.MORPH_OPEN, square), square) > 0)
 
 
 def shift(a: View, b: View, focal: float, axis: int, limit: float) -> tuple[float, float]:

@@ -30,6 +30,8 @@ MOST_PAIRS = 32
 FEWEST_PAIRS, FEWEST_PITCHES = 8, 6
 NEAR, VOTES = 0.13, 3
 """How far from where it is expected a whole turn may end, as a part of it, and how many pictures must say so."""
+LOST = 0.8
+"""Pictures that correlate so well without the shift of the others were taken after a motion that was lost, or half."""
 AS_GOOD = 0.8
 """How well views of the same place correlate at least, as a part of those that do best."""
 DISAGREE = 0.01
@@ -186,12 +188,8 @@ def whole_turn(sweep: Sweep, focal: float, view: Callable[..., View]) -> tuple[f
     usual = float(np.median(sure))
     good = [score >= SURE and 0.85 < angle / usual < 1.15 for angle, score in moves]
     steps = [Pair(sweep.pictures[i], sweep.pictures[i + 1], sweep.step) for i in range(len(moves)) if good[i]]
-    whole = [*good]
-    for i in range(1, len(moves)):
-        if not (good[i - 1] or good[i]):  # one picture in which somebody stood before the view, perhaps
-            angle, score = shift(views[i - 1], views[i + 1], middle, 1, 1.2)
-            if score >= SURE and 0.9 < angle / (2 * usual) < 1.1:
-                whole[i - 1] = whole[i] = True
+    # Where little is to be seen, or somebody stands before the view, nobody can say; pictures that are alike can.
+    whole = [fine or score < LOST for fine, (_, score) in zip(good, moves, strict=True)]
     expected = 2 * math.pi * focal / middle / abs(usual)
     matches: list[tuple[float, float]] = []
     for i in range(len(views)):

@@ -85,7 +85,7 @@ def reticle_capture() -> CaptureFactory:
         collect=collect,
         portion=150,
         game=play_in_window,
-        still={"bots": 0},
+        still={"bots": 0, "seconds": 3600},
         oracle=PictureOracle("openarena-colour", {"skins": "truth"}),
         check=check,
     )

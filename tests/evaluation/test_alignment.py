@@ -71,6 +71,23 @@ def test_what_stands_still_is_found_and_left_out() -> None:
     assert math.degrees(shift(before, view(world, ~still), world.focal, 1, 1.0)[0]) == pytest.approx(10, abs=0.1)
 
 
+def test_a_shiny_weapon_is_left_out_though_its_brightness_changes() -> None:
+    world = World(1.0, 1.0, light=40.0)
+    pictures, drawn = [], np.zeros((240, 320), bool)
+    drawn[170:, 190:300] = True
+    rng = np.random.default_rng(0)
+    pattern = rng.uniform(0.3, 1.0, (7, 11)).repeat(10, axis=0).repeat(10, axis=1)
+    for _ in range(36):
+        world.yaw_deg += 10
+        picture = world.picture()[..., 0]
+        picture[170:, 190:300] = (pattern * rng.uniform(25, 60)).astype(np.uint8)  # lit as the place is
+        pictures.append(picture)
+    still = overlay(pictures)
+    assert still[175:235, 195:295].mean() > 0.6
+    assert still[~drawn].mean() < 0.05
+    assert overlay(pictures[:8])[~drawn].mean() < 0.05, "few views show nothing of the kind"
+
+
 def test_the_best_is_found_within_its_tolerance_and_not_at_the_border() -> None:
     from core.errors import UserError
 

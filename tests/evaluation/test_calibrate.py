@@ -1,3 +1,5 @@
+import cv2
+import numpy as np
 import pytest
 
 from agent.types import IDLE, Action, Frame
@@ -78,6 +80,26 @@ def test_a_game_that_does_not_take_the_mouse_is_one_sentence() -> None:
     turner = TurningController(live=False)
     play(World(0.0, 0.0), turner)
     assert "does not take the mouse's motion" in turner.problem
+
+
+@pytest.mark.slow
+def test_a_side_on_which_there_is_nothing_to_see_does_no_harm() -> None:
+    """Steps that nothing can be told of are turns like any other."""
+
+    class Walled(World):
+        def picture(self) -> np.ndarray:
+            picture = super().picture()
+            off = (self.yaw_deg - 200) % 360
+            if off < 35:
+                noise = np.random.default_rng(round(self.yaw_deg * 100)).integers(40, 80, (24, 32, 1), np.uint8)
+                picture[:] = cv2.resize(noise, (320, 240))[..., None]
+            return picture
+
+    world, turner = Walled(0.11, 0.11, seed=6), TurningController(live=False)
+    play(world, turner)
+    found = fit(turner.recorded, 320, None, turner.view)
+    assert found.right.value == pytest.approx(0.11, rel=0.002)
+    assert found.right.low <= 0.11 <= found.right.high
 
 
 @pytest.mark.slow

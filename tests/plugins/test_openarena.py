@@ -57,6 +57,14 @@ def test_the_log_tells_kills_deaths_and_suicides() -> None:
     assert tally.present() == []
 
 
+def test_the_quiet_game_outlasts_a_calibration() -> None:
+    from plugins.openarena.capture import reticle_capture
+
+    quiet = Settings(**reticle_capture().still)
+    assert quiet.bots == 0
+    assert quiet.seconds >= 1800  # where an episode ends, the player is put elsewhere
+
+
 @given(cuts=st.lists(st.integers(0, len(LOG)), max_size=6), junk=st.text(max_size=40))
 def test_the_log_is_read_while_it_is_written_wherever_that_breaks_off(cuts: list[int], junk: str) -> None:
     text = LOG + junk.replace("Kill", "") + "\n"
