@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -33,6 +34,10 @@ AROUND, SMOOTH, FLAT = 21, 1.3, 0.02
 levels."""
 PART = 0.62
 """The upper part of the picture that counts: what one holds is drawn over the rest."""
+ANOTHER_DEG, VIEWS = 6.0, 32
+"""Another view, degrees of turning, and how many make the mean of what stands still through all of them."""
+STEEP_DEG = 25.0
+"""Farther up or down a turn to the side moves the picture by less: by its cosine, and round."""
 REACH = 0.3
 """The largest shift from frame to frame that is looked for, as a part of the width."""
 SURE, CLEAR, APART = 0.25, 0.1, 6
@@ -55,8 +60,11 @@ TRUSTED, CLEARER, ALIKE = 0.9, 0.05, 0.003
 difference."""
 DEAD_SCALE, DEAD_DELAY_NS = 0.03, 12_000_000
 """A fit that differs by less is noise."""
+FITS, OF_THEIR_OWN, TOGETHER = 3, 30, 400
+"""So many fits must agree, each with at least so many frames that the one after it does not have, and all within so
+many: fits in turn are of nearly the same frames, and a bad moment would agree with itself."""
 AGREE, AGREE_NS = 0.1, 16_000_000
-"""Two fits in turn must agree so well."""
+"""How well."""
 STEP = 0.5
 """The part of a difference that a fit takes over."""
 BOUND = 8.0
@@ -78,8 +86,13 @@ class MotionEstimator:
     _last: tuple[int, Array, Array | None] | None = field(default=None, init=False)
     _seen: deque[tuple[int, int, float, float]] = field(default_factory=lambda: deque(maxlen=WINDOW), init=False)
     _sent: deque[tuple[int, int, int]] = field(default_factory=lambda: deque(maxlen=4 * WINDOW), init=False)
-    _found: list[tuple[float, float]] = field(default_factory=lambda: [(1.0, -1e12), (1.0, -1e12)], init=False)
+    _fits: tuple[deque[_Fit], deque[_Fit]] = field(
+        default_factory=lambda: (deque(maxlen=TOGETHER // EVERY), deque(maxlen=TOGETHER // EVERY)), init=False
+    )
     _count: int = field(default=0, init=False)
+    _turned_deg: float = field(default=0.0, init=False)
+    _overlay: list[Array | float] = field(default_factory=lambda: [0.0, 0.0], init=False)
+    _views: list[int] = field(default_factory=lambda: [0, 0], init=False)
 
     def begin(self, episode: int) -> None:
         """Forget the pictures: a new episode begins. What was learnt of game and mouse holds on."""
@@ -93,17 +106,23 @@ class MotionEstimator:
             return
         if min(frame.width, frame.height) < SMALLEST_PX:
             return
+        if abs(self.history.view[1]) > STEEP_DEG:
+            self._last = None
+            return
         if self._lens is None or self._lens.size != (frame.height, frame.width):
             self._lens = Lens(frame.height, frame.width, self.calibration.focal_px(frame.width))
             self._last = None
+            self._overlay, self._views = [0.0, 0.0], [0, 0]
         columns = self._lens.columns(frame.pixels)
         rows = self._lens.rows(frame.pixels) if self._vertical else None
+        self._look_for_overlays(columns, rows)
         last, self._last = self._last, (frame.at_ns, columns, rows)
         if last is None or not 0 < frame.at_ns - last[0] < LONGEST_GAP_NS:
             return
+        still, still_rows = self._overlay
         # What turns right moves to the left.
-        down = math.nan if rows is None or last[2] is None else -shift(last[2], rows)
-        self._seen.append((last[0], frame.at_ns, -shift(last[1], columns), down))
+        down = math.nan if rows is None or last[2] is None else -shift(last[2] - still_rows, rows - still_rows)
+        self._seen.append((last[0], frame.at_ns, -shift(last[1] - still, columns - still), down))
         self._count += 1
         if self._count % EVERY == 0 and len(self._sent) >= FEWEST_MOVED:
             self._fit()
@@ -113,6 +132,8 @@ class MotionEstimator:
         if dx or dy:
             self._sent.append((sent_ns, dx, dy))
             self._vertical |= dy != 0
+            right, down = self.calibration.per_count or (0.0, 0.0)
+            self._turned_deg += abs(dx * right) + abs(dy * down)
 
     def to_dict(self) -> dict[str, float | int]:
         """Return what was learnt, for the report."""
@@ -123,6 +144,16 @@ class MotionEstimator:
             "delay_ms": round(self.history.delay_ns / 1e6, 1),
             "updates": self.updates,
         }
+
+    def _look_for_overlays(self, columns: Array, rows: Array | None) -> None:
+        """Keep the mean of what different views show: what does not turn with them remains in it."""
+        if self._turned_deg < ANOTHER_DEG:
+            return
+        self._turned_deg = 0.0
+        for i, profile in enumerate((columns, rows)):
+            if profile is not None:
+                self._views[i] += 1
+                self._overlay[i] = self._overlay[i] + (profile - self._overlay[i]) / min(self._views[i], VIEWS)
 
     def _fit(self) -> None:
         per_count = self.calibration.per_count
@@ -144,19 +175,42 @@ class MotionEstimator:
             best = int(alike[len(alike) // 2])
             if qualities[best] < TRUSTED or not 1 / BOUND <= factors[best] <= BOUND:
                 continue
-            found, found_ns = float(factors[best]), float(delays[best, 0])
-            before, before_ns = self._found[axis]
-            self._found[axis] = (found, found_ns)
-            if qualities[best] - qualities[-1] > CLEARER and abs(found_ns - before_ns) <= AGREE_NS:
-                away_ns = found_ns - history.delay_ns
+            clearer = bool(qualities[best] - qualities[-1] > CLEARER)
+            self._fits[axis].append(_Fit(self._count, float(factors[best]), float(delays[best, 0]), clearer))
+            apart = _apart(self._fits[axis])
+            if len(apart) < FITS:
+                continue
+            late = sorted(fit.delay_ns for fit in apart)
+            if late[-1] - late[0] <= AGREE_NS and all(fit.clearer for fit in apart):
+                away_ns = late[FITS // 2] - history.delay_ns
                 if abs(away_ns) > DEAD_DELAY_NS:
                     delay_ns, heard = history.delay_ns + STEP * away_ns, True
-            if abs(found / before - 1) <= AGREE and abs(found / scale[axis] - 1) > DEAD_SCALE:
-                scale[axis] += STEP * (found - scale[axis])
+            factor = sorted(fit.factor for fit in apart)
+            if factor[-1] / factor[0] - 1 <= AGREE and abs(factor[FITS // 2] / scale[axis] - 1) > DEAD_SCALE:
+                scale[axis] += STEP * (factor[FITS // 2] - scale[axis])
                 heard = True
         if heard:
             history.correct((scale[0], scale[1]), int(delay_ns))
             self.updates += 1
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What a window said of an axis, and whether its delay explains the pictures better than the one believed."""
+
+    count: int
+    factor: float
+    delay_ns: float
+    clearer: bool
+
+
+def _apart(fits: Sequence[_Fit]) -> list[_Fit]:
+    """Return the newest fit, and before it up to FITS - 1 that have frames of their own; all within TOGETHER."""
+    found = [fits[-1]]
+    for fit in reversed(fits):
+        if len(found) < FITS and found[-1].count - fit.count >= OF_THEIR_OWN:
+            found.append(fit)
+    return [fit for fit in found if fits[-1].count - fit.count <= TOGETHER]
 
 
 class Lens:

@@ -49,15 +49,17 @@ class AimController(ABC, Generic[SettingsT]):
         if target is None:
             self._trigger.rest()
             action = Action(*self._without_target(frame))
-        elif self._absolute:  # the actuation goes to a point on the screen, so the crosshair follows at once
-            point = (round(frame.origin[0] + target.aim_x), round(frame.origin[1] + target.aim_y))
-            action = Action(0, 0, self._fire(target, 0.0, 0.0, frame), point)
-        elif self._calibration.calibrated:
-            action = self._towards(target, frame)
         else:
-            action = self._in_pixels(target, frame)
+            self._turning.aiming()
+            action = self._with_target(target, frame)
         self._decided = action
         return action
+
+    def _with_target(self, target: Target, frame: Frame) -> Action:
+        if self._absolute:  # the actuation goes to a point on the screen, so the crosshair follows at once
+            point = (round(frame.origin[0] + target.aim_x), round(frame.origin[1] + target.aim_y))
+            return Action(0, 0, self._fire(target, 0.0, 0.0, frame), point)
+        return self._towards(target, frame) if self._calibration.calibrated else self._in_pixels(target, frame)
 
     def sent(self, action: Action, frame: Frame) -> None:
         """Take note of what was carried out."""

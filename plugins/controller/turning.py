@@ -15,6 +15,12 @@ from core.errors import UserError
 
 FIRST_PERIOD_S = 1 / 60
 """What a limited turn takes for the time of a first frame."""
+LEVELS_DEG = (0.0, -25.0, 25.0, -50.0, 50.0)
+"""How far below where targets mostly are a search looks, a whole turn each, when a first turn at the height that it
+began at has found nothing. Whoever was killed looks straight ahead again, of which the history knows nothing, so that
+level is not where it seems."""
+LEVEL_WEIGHT = 0.01
+"""What a frame with a target adds to the mean of where targets are."""
 LONGEST_PERIOD_NS = 200_000_000
 """Frames farther apart than this do not follow each other: nothing is known of what was between them."""
 
@@ -39,7 +45,9 @@ class TurnSettings(PluginSettings):
         None, gt=0, description="How fast a turn may become faster or slower (needs calibration)."
     )
     search_deg: float = Field(
-        0.0, description="Turn by this much for each frame without a target, degrees (needs calibration)."
+        0.0,
+        description="Turn by this much for each frame without a target, degrees (needs calibration); after a whole "
+        "turn up or down to where targets mostly are, then with each turn higher or lower.",
     )
 
 
@@ -70,6 +78,8 @@ class Turning:
         """Forget everything: a new episode begins."""
         self._carry = self._next_carry = (0.0, 0.0)
         self._speed = self._next_speed = (0.0, 0.0)
+        self._searched_deg = self._next_searched_deg = 0.0
+        self._level_deg = self._next_level_deg = 0.0
         self._last_ns = self.period_ns = 0
         self._since_s = FIRST_PERIOD_S
 
@@ -84,6 +94,7 @@ class Turning:
         self.period_ns = period_ns if self._last_ns and 0 < period_ns < LONGEST_PERIOD_NS else 0
         self._last_ns = at_ns
         self._next_carry, self._next_speed = self._carry, self._speed
+        self._next_searched_deg, self._next_level_deg = self._searched_deg, self._level_deg
 
     def degrees(self, x_deg: float, y_deg: float) -> tuple[int, int]:
         """Return the counts that turn by so much, within the limits."""
@@ -109,12 +120,24 @@ class Turning:
         if not self._settings.search_deg or self._per_count is None:
             self._next_speed = (0.0, 0.0)
             return 0, 0
-        return self.degrees(self._settings.search_deg, 0.0)
+        step = self._settings.search_deg
+        self._next_searched_deg = self._searched_deg + abs(step)
+        turns = int(self._searched_deg // 360)
+        if not turns:
+            return self.degrees(step, 0.0)
+        down = self._level_deg + LEVELS_DEG[(turns - 1) % len(LEVELS_DEG)] - self._history.view[1]
+        return self.degrees(step, max(-abs(step), min(abs(step), down)))
+
+    def aiming(self) -> None:
+        """Take note that this frame has a target."""
+        self._next_searched_deg = 0.0
+        self._next_level_deg += LEVEL_WEIGHT * (self._history.view[1] - self._level_deg)
 
     def commit(self, carried_out: bool) -> None:
         """Make the last turn's changes hold; one that was held back leaves the mouse at rest."""
         if carried_out:
             self._carry, self._speed = self._next_carry, self._next_speed
+            self._searched_deg, self._level_deg = self._next_searched_deg, self._next_level_deg
         else:
             self._speed = (0.0, 0.0)
 

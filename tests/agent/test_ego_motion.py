@@ -18,7 +18,7 @@ def run(
     world: World,
     told: tuple[float, float],
     delay_ms: float = 0.0,
-    frames: int = 140,
+    frames: int = 300,
     late_ms: float = 0.0,
     dead: int = 0,
 ) -> MotionEstimator:

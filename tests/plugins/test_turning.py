@@ -25,6 +25,7 @@ class Aim:
     def __init__(self, absolute: bool = False, calibration: dict | None = None, **settings: object) -> None:
         given = context(absolute=absolute, calibration=Calibration(**(calibration or {})))
         self.controller = ProportionalController(Settings(**settings), given)
+        self.history = given.history
 
     def act(self, target: Target | None, frame) -> Action:
         action = self.controller.decide(target, frame)
@@ -123,3 +124,45 @@ def test_an_episode_starts_afresh() -> None:
         used.act(target(error), frame())
     used.controller.begin(1)
     assert used.act(target(3.1), frame()) == new.act(target(3.1), frame())
+
+
+class Searching(Aim):
+    """One that searches, and whose view is where it has turned to."""
+
+    def __init__(self) -> None:
+        super().__init__(gain=1, search_deg=10.0, calibration={"fov_deg": 90, "degrees_per_count": 0.1})
+        self.at_ns = 1
+
+    def act(self, target: Target | None, frame_of=None) -> Action:
+        self.at_ns += 20_000_000
+        action = super().act(target, frame(at_ns=self.at_ns))
+        self.history.add(self.at_ns, action.dx * 0.1, action.dy * 0.1)
+        return action
+
+
+def test_a_search_comes_back_to_where_it_looked_and_then_looks_higher_and_lower() -> None:
+    aim = Searching()
+    aim.history.add(1, 0.0, -60.0)  # whoever was shot at stood on a roof
+    for _ in range(36):
+        aim.act(None)
+    assert aim.history.view[1] == pytest.approx(-60, abs=0.2), "the next may stand beside"
+    for _ in range(10):
+        aim.act(None)
+    assert aim.history.view[1] == pytest.approx(0, abs=0.2)
+    heights = set()
+    for _ in range(6 * 36):
+        assert aim.act(None).dx == 100
+        heights.add(round(aim.history.view[1]))
+    assert min(heights) <= -50
+    assert max(heights) >= 50
+
+
+def test_a_search_levels_where_targets_were() -> None:
+    aim = Searching()
+    for _ in range(400):
+        aim.act(target(0))
+        aim.history.add(aim.at_ns, 0.0, 30.0 - aim.history.view[1])  # they are below
+    aim.history.add(aim.at_ns, 0.0, -50.0)
+    for _ in range(50):
+        aim.act(None)
+    assert aim.history.view[1] == pytest.approx(30, abs=2)
