@@ -34,7 +34,7 @@ class Calibration(BaseModel):
     adapt: bool = Field(
         False,
         description="Whether scale and delay are corrected during a run by what the picture does after known motions; "
-        "on trial: it finds a wrong calibration in seconds, and can lose a right one after minutes.",
+        "on trial: it finds a wrong calibration in some ten seconds, and a view that stays steeply up misleads it.",
     )
 
     @property

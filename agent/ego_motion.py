@@ -36,8 +36,6 @@ PART = 0.62
 """The upper part of the picture that counts: what one holds is drawn over the rest."""
 ANOTHER_DEG, VIEWS = 6.0, 32
 """Another view, degrees of turning, and how many make the mean of what stands still through all of them."""
-STEEP_DEG = 25.0
-"""Farther up or down a turn to the side moves the picture by less: by its cosine, and round."""
 REACH = 0.3
 """The largest shift from frame to frame that is looked for, as a part of the width."""
 SURE, CLEAR, APART = 0.25, 0.1, 6
@@ -105,9 +103,6 @@ class MotionEstimator:
         if self._last is not None and 0 < frame.at_ns - self._last[0] < SPACING_NS:
             return
         if min(frame.width, frame.height) < SMALLEST_PX:
-            return
-        if abs(self.history.view[1]) > STEEP_DEG:
-            self._last = None
             return
         if self._lens is None or self._lens.size != (frame.height, frame.width):
             self._lens = Lens(frame.height, frame.width, self.calibration.focal_px(frame.width))
