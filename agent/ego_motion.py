@@ -34,8 +34,9 @@ AROUND, SMOOTH, FLAT = 21, 1.3, 0.02
 levels."""
 PART = 0.62
 """The upper part of the picture that counts: what one holds is drawn over the rest."""
-ANOTHER_DEG, VIEWS = 6.0, 32
-"""Another view, degrees of turning, and how many make the mean of what stands still through all of them."""
+ANOTHER_DEG, VIEWS, FEWEST_VIEWS = 6.0, 32, 12
+"""Another view, degrees of turning; how many make the mean of what stands still through all of them, and of how many at
+the least it is no longer the scene itself."""
 REACH = 0.3
 """The largest shift from frame to frame that is looked for, as a part of the width."""
 SURE, CLEAR, APART = 0.25, 0.1, 6
@@ -114,7 +115,9 @@ class MotionEstimator:
         last, self._last = self._last, (frame.at_ns, columns, rows)
         if last is None or not 0 < frame.at_ns - last[0] < LONGEST_GAP_NS:
             return
-        still, still_rows = self._overlay
+        still, still_rows = (
+            mean if views >= FEWEST_VIEWS else 0.0 for mean, views in zip(self._overlay, self._views, strict=True)
+        )
         # What turns right moves to the left.
         down = math.nan if rows is None or last[2] is None else -shift(last[2] - still_rows, rows - still_rows)
         self._seen.append((last[0], frame.at_ns, -shift(last[1] - still, columns - still), down))

@@ -6,20 +6,28 @@ is, with a detector on an NVIDIA card, page-locked. No capture needs to know wha
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import UserError
+
 RING = 4
-"""One that the loop works on, one that waits for it, one that is being written, and one to spare."""
+"""One that the loop works on, one that waits for it, one that is being written, and one to spare: where the capture
+grabs when it is asked, not where it runs ahead of the loop."""
+GROWTH = 1.5
+"""How much larger the memory becomes at the least when a picture does not fit: it cannot be given back."""
 
 Make = Callable[[tuple[int, ...]], NDArray[np.uint8]]
 """Makes an array of a shape."""
 
+log = logging.getLogger("reticle")
+
 
 class FrameBuffers:
-    """A ring of arrays of one shape. Taken from by the thread that grabs, alone."""
+    """A ring of arrays. For captures that grab on demand; taken from by the thread that grabs, alone."""
 
     def __init__(self) -> None:
         self._make: Make | None = None
@@ -37,7 +45,14 @@ class FrameBuffers:
         """
         if self._make is None:
             return None
-        if not self._ring or self._ring[0].shape != shape:
-            self._ring = [self._make(shape) for _ in range(RING)]
+        size = int(np.prod(shape))
+        if not self._ring or self._ring[0].size < size:
+            larger = max(size, int(GROWTH * self._ring[0].size) if self._ring else 0)
+            try:
+                self._ring = [self._make((larger,)) for _ in range(RING)]
+            except UserError as error:
+                log.warning("pictures go to the card from ordinary memory: %s", error)
+                self._make = None
+                return None
         self._next = (self._next + 1) % RING
-        return self._ring[self._next]
+        return self._ring[self._next][:size].reshape(shape)

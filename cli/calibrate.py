@@ -70,7 +70,7 @@ def _run(given: Arguments) -> None:
     from evaluation.turning import TurningController
 
     check_writable(given.json_file)
-    # The profile's controller may want what is measured only now.
+    # The profile's controller, which takes no part, may need the calibration that is only now being measured.
     loaded = load(given.profile, given.plugin, [*(given.overrides or []), "aim={plugin: proportional}"])
     actuation = loaded.roles.actuation.factory
     if actuation.reaches == "nothing" or (actuation.reaches == "desktop" and not given.live):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import UserError
+from core.errors import UserError, first_line
 from core.geometry import Fit, Placement, place
 from engine.boxes import Decoder, Rows, survivors
 from engine.cuda import PAGE_LOCKED, Buffer, Recording, checked, page_locked
@@ -171,9 +171,7 @@ class CudaStages:
         self._suppressing = Arguments(
             ctypes.c_void_p(self._found.device), ctypes.c_void_p(answer.ctypes.data), float(nms)
         )
-        self._run = self._launched
-        if ready.recordable:
-            self._run = Recording(self._cudart, lambda stream: self._enqueue(), self._stream).run
+        self._run = self._recorded() if ready.recordable else self._launched
         self._shape: tuple[int, ...] = ()
         self._frame: Buffer | None = None
         self._grid = tuple(-(-side // tile) for side, tile in zip(self._size, TILE, strict=True))
@@ -203,6 +201,19 @@ class CudaStages:
         """Run the rest, and wait for its end; what is returned is for `boxes` alone."""
         self._run()
         return []
+
+    def _recorded(self) -> Callable[[], None]:
+        """Return what launches all of it as one graph.
+
+        :raises UserError: the runtime's part cannot be recorded after all.
+        """
+        try:
+            recording = Recording(self._cudart, lambda stream: self._enqueue(), self._stream)
+        except UserError:
+            raise
+        except Exception as error:  # of a runtime's, whose have no common base
+            raise UserError(f"the network cannot be recorded as a CUDA graph: {first_line(error)}") from error
+        return recording.run if recording.on_card else self._launched
 
     def _launched(self) -> None:
         self._enqueue()
@@ -268,10 +279,10 @@ class CudaStages:
         return [heads, *kept], arguments, (-(-most // BLOCK), len(table))
 
     def _plan(self, shape: tuple[int, ...]) -> None:
-        if self._frame is not None:
-            self._frame.close()
+        before, self._frame = self._frame, Buffer(self._cudart, shape, np.uint8)
+        if before is not None:
+            before.close()
         self._shape = shape
-        self._frame = Buffer(self._cudart, shape, np.uint8)
         height, width, channels = shape
         placed: Placement = place((width, height), self._size, self._fit)
         target = self._ready.input

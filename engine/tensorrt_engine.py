@@ -96,12 +96,13 @@ class TensorRtEngine:
                 self._context.set_input_shape(name, shape)
             self._context.set_tensor_address(name, buffer.device)
             (inputs if incoming else outputs)[name] = buffer
-        self._inputs, self._outputs = list(inputs.values()), list(outputs.values())
+        self._inputs = list(inputs.values())
+        self._outputs = [outputs[name] for name in sorted(outputs, key=_place)]
         self.input: NDArray[Any] = self._inputs[0].array
         self.device: DeviceNetwork | None = None
         if on_card and self.input.dtype != np.uint8:
             stream = new_stream(cudart)
-            heads = [_tensor(outputs[f"head_{i}"]) for i in range(len(outputs))]
+            heads = [_tensor(buffer) for buffer in self._outputs]
             self.device = DeviceNetwork(
                 cudart, stream, _tensor(self._inputs[0]), tuple(heads), lambda: self._execute(stream), recordable=True
             )
@@ -126,6 +127,12 @@ class TensorRtEngine:
         """Run; see `Engine.infer`."""
         self._recording.run()
         return self._arrays
+
+
+def _place(name: str) -> int:
+    """Return a head's number, by which outputs are in the cfg's order, whatever order the engine has."""
+    number = name.removeprefix("head_")
+    return int(number) if number.isdigit() else 0
 
 
 def _tensor(buffer: Buffer) -> DeviceTensor:

@@ -31,7 +31,8 @@ FEWEST_PAIRS, FEWEST_PITCHES = 8, 6
 NEAR, VOTES = 0.13, 3
 """How far from where it is expected a whole turn may end, as a part of it, and how many pictures must say so."""
 LOST = 0.8
-"""Pictures that correlate so well without the shift of the others were taken after a motion that was lost, or half."""
+"""Two pictures that correlate so well, and whose shift is not that of the others, have a motion between them that was
+lost, or half; below it nobody can tell."""
 AS_GOOD = 0.8
 """How well views of the same place correlate at least, as a part of those that do best."""
 DISAGREE = 0.01

@@ -19,6 +19,8 @@ LEVELS_DEG = (0.0, -25.0, 25.0, -50.0, 50.0)
 """How far below where targets mostly are a search looks, a whole turn each, when a first turn at the height that it
 began at has found nothing. Whoever was killed looks straight ahead again, of which the history knows nothing, so that
 level is not where it seems."""
+SEEN_DEG = 36.0
+"""How much of a search a frame with a target makes undone: one alone may be a mistake."""
 LEVEL_WEIGHT = 0.01
 """What a frame with a target adds to the mean of where targets are."""
 LONGEST_PERIOD_NS = 200_000_000
@@ -47,7 +49,7 @@ class TurnSettings(PluginSettings):
     search_deg: float = Field(
         0.0,
         description="Turn by this much for each frame without a target, degrees (needs calibration); after a whole "
-        "turn up or down to where targets mostly are, then with each turn higher or lower.",
+        "turn without one it looks where targets mostly are, up or down, then higher or lower with each further turn.",
     )
 
 
@@ -121,16 +123,17 @@ class Turning:
             self._next_speed = (0.0, 0.0)
             return 0, 0
         step = self._settings.search_deg
-        self._next_searched_deg = self._searched_deg + abs(step)
-        turns = int(self._searched_deg // 360)
-        if not turns:
-            return self.degrees(step, 0.0)
-        down = self._level_deg + LEVELS_DEG[(turns - 1) % len(LEVELS_DEG)] - self._history.view[1]
-        return self.degrees(step, max(-abs(step), min(abs(step), down)))
+        turns, down = int(self._searched_deg // 360), 0.0
+        if turns:
+            level = self._level_deg + LEVELS_DEG[(turns - 1) % len(LEVELS_DEG)]
+            down = max(-abs(step), min(abs(step), level - self._history.view[1]))
+        dx, dy = self.degrees(step, down)
+        self._next_searched_deg = self._searched_deg + abs(dx * self._per_count[0] * self._history.scale[0])
+        return dx, dy
 
     def aiming(self) -> None:
         """Take note that this frame has a target."""
-        self._next_searched_deg = 0.0
+        self._next_searched_deg = max(0.0, self._searched_deg - SEEN_DEG)
         self._next_level_deg += LEVEL_WEIGHT * (self._history.view[1] - self._level_deg)
 
     def commit(self, carried_out: bool) -> None:

@@ -74,7 +74,7 @@ def test_pixels_are_prepared_as_on_the_host(cudart, network: Network, size, fit:
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
-@pytest.mark.parametrize("count", [0, 1, 300, 384, 385, 10_000, 100_000])
+@pytest.mark.parametrize("count", [0, 1, 17, 100, 192, 193, 300, 10_000, 100_000])
 def test_random_heads_are_decoded_as_on_the_host(cudart, network: Network, count: int, half: bool) -> None:
     rng = np.random.default_rng(count)
     shapes = [network.layers[head.index].shape for head in network.heads]
@@ -96,7 +96,9 @@ def test_random_heads_are_decoded_as_on_the_host(cudart, network: Network, count
         heads = [head.astype(np.float16) for head in heads]
     boxes, scores, classes = Decoder(network, 0.25, 0.45).decode([head.transpose(1, 2, 0) for head in heads])
     frame = (network.height, network.width)
-    found, found_scores, found_classes = Card(cudart, network, STRETCH, half).decoded(heads, frame)
+    card = Card(cudart, network, STRETCH, half)
+    found, found_scores, found_classes = card.decoded(heads, frame)
+    assert card.stages._counts[0] == min(count, sum(h * w * 3 for h, w, _ in shapes)) * network.classes
     assert len(found) == len(boxes)
     np.testing.assert_allclose(found_scores, scores, rtol=1e-5)
     # Scores that are alike to the last digits may come in another order.
