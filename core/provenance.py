@@ -96,7 +96,7 @@ def _commit() -> str | None:
     if not (_ROOT / ".git").exists():
         return None
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        git = ["git", "-C", str(_ROOT)]
+        git = ["git", "--no-optional-locks", "-C", str(_ROOT)]  # killed with it, git would leave its lock behind
         options: dict[str, Any] = {"capture_output": True, "text": True, "check": True, "timeout": 5}
         commit = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], **options).stdout.strip()
         dirty = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no"], **options).stdout.strip()
