@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from core.errors import UserError
 from engine.engine import Model
 from engine.network import Layer, Network
 from engine.onnx_graph import folded
@@ -149,6 +150,6 @@ def _run(network: Network, arrays: Mapping[int, tuple[Any, Any]], ops: Ops, imag
         elif layer.kind == "yolo":
             given = inputs[0]
         else:
-            raise NotImplementedError(f"{network.path}: [{layer.kind}]")
+            raise UserError(f"{network.path}: the peers do not know [{layer.kind}]; leave --peers out for this cfg")
         tensors[layer.index] = given
     return [tensors[head.index] for head in network.heads]

@@ -76,7 +76,11 @@ def engine_model(request, tmp_path: Path, monkeypatch) -> Model:
     return replace(model, folder=tmp_path, sha256={path.name: sha256(path)})
 
 
-def test_the_running_half_finds_what_the_host_finds(engine_model: Model) -> None:
+def test_the_running_half_finds_what_the_host_finds(engine_model: Model, request) -> None:
+    # Where the card prepares the pixels they are off by a grey value, and half precision is what it is.
+    pixels_apart, scores_apart = (
+        (0.5, 0.01) if request.node.callspec.params["engine_model"] == "pixels" else (0.75, 0.02)
+    )
     reference = Pipeline(replace(engine_model, folder=None, sha256={}), "onnx:cpu", "fp32")
     found = Pipeline(engine_model, "tensorrt", "fp32")
     video = cv2.VideoCapture(str(ROOT / "examples" / "doom.mp4"))
@@ -86,8 +90,8 @@ def test_the_running_half_finds_what_the_host_finds(engine_model: Model) -> None
             break
         one, other = found.run(pixels), reference.run(pixels)
         assert len(one[0]) == len(other[0])
-        np.testing.assert_allclose(one[0], other[0], atol=0.75)
-        np.testing.assert_allclose(one[1], other[1], atol=0.02)
+        np.testing.assert_allclose(one[0], other[0], atol=pixels_apart)
+        np.testing.assert_allclose(one[1], other[1], atol=scores_apart)
 
 
 def test_an_engine_can_be_loaded_twice_and_again(engine_model: Model) -> None:

@@ -118,9 +118,9 @@ def test_a_killed_run_leaves_neither_game_nor_server(tmp_path: Path) -> None:
 @pytest.mark.alone
 def test_it_calibrates_by_the_real_mouse_and_is_told_nothing(agent, tmp_path: Path) -> None:
     text = (ROOT / "profiles" / "doom-window.yaml").read_text()
-    measured = ("calibration:", "fov_deg", "degrees_per")
+    left = [line for line in text.splitlines() if not line.strip().startswith(("fov_deg", "degrees_per", "search_deg"))]
     path = tmp_path / "mine.yaml"
-    path.write_text("\n".join(line for line in text.splitlines() if not line.strip().startswith(measured)) + "\n")
+    path.write_text("\n".join(left).replace("calibration:", "calibration:\n  degrees_per_count: 1  # wrong") + "\n")
     done = agent("calibrate", "--profile", "mine.yaml", "--live", "--xvfb", "--json", "c.json")
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "c.json").read_text())
@@ -131,7 +131,19 @@ def test_it_calibrates_by_the_real_mouse_and_is_told_nothing(agent, tmp_path: Pa
     assert 0 < found["delay_ms"] < 200
     after = path.read_text()
     assert yaml.safe_load(after)["calibration"]["degrees_per_count"] == [round(right, 6), round(down, 6)]
+    assert "# wrong" in after
     assert "# Doom aims up and down by itself" in after
+
+
+def test_a_controller_that_wants_a_calibration_does_not_keep_one_from_it(agent, tmp_path: Path) -> None:
+    text = (ROOT / "profiles" / "doom-window.yaml").read_text()
+    assert "search_deg" in text
+    measured = ("calibration:", "fov_deg", "degrees_per")
+    kept = (line for line in text.splitlines() if not line.strip().startswith(measured))
+    (tmp_path / "mine.yaml").write_text("\n".join(kept) + "\n")
+    done = agent("calibrate", "--profile", "mine.yaml")
+    assert done.returncode == 2
+    assert "so it needs --live" in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize(
