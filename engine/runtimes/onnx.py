@@ -110,20 +110,25 @@ class OnnxEngine:
         else:
             self.input, self._infer = _on_gpu(session)
         self.layout: Literal["NHWC", "NCHW"] = "NHWC" if self.input.dtype == np.uint8 else "NCHW"
-        try:  # some of what a provider cannot do comes up only here
-            if self.device is None:
-                self._infer()
-            else:
-                self.device.enqueue()
-        except Exception as error:
-            raise UserError(
-                f"ONNX Runtime cannot run the network on {self.description}: {first_line(error)}; take another "
-                "precision or engine"
-            ) from error
+        if device == "cuda":
+            self._try()
 
     def infer(self) -> list[NDArray[np.float32]]:
         """Run; see `Engine.infer`."""
         return self._infer()
+
+    def _try(self) -> None:
+        """Run once: some of what the card's provider cannot do comes up only then.
+
+        :raises UserError: it cannot.
+        """
+        try:
+            (self._infer if self.device is None else self.device.enqueue)()
+        except Exception as error:  # its exceptions have no common base
+            raise UserError(
+                f"ONNX Runtime cannot run the network on {self.description}: {first_line(error)}; take another "
+                "precision or engine"
+            ) from error
 
 
 def resolved(device: str) -> str:
