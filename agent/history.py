@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from agent.types import Frame
 
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+
 CAPACITY = 256
 """Motions that are remembered; older ones show in every picture."""
 LAG_FRAMES = 8
@@ -100,17 +103,34 @@ class View:
         """Return how far a whole turn moves what `steady` returns, pixels; infinity where nothing is calibrated."""
         return math.inf if self._focal_px is None else 2 * math.pi * self._focal_px(frame.width)
 
-    def steady(
-        self, xyxy: NDArray[np.float32], frame: Frame, at_ns: int, crosshair: tuple[float, float]
-    ) -> NDArray[np.float32]:
+    def steady(self, xyxy: NDArray[np.float32], frame: Frame, at_ns: int, crosshair: tuple[float, float]) -> list[Box]:
         """Return boxes, float32 (n, 4) xyxy, where they would be if the view had never turned.
 
         They are angles, in pixels of the picture's middle. Where nothing is calibrated the boxes are returned as given.
         """
+        boxes = [tuple(box) for box in xyxy.tolist()]
         if self._focal_px is None:
-            return xyxy
+            return boxes
+        f, atan = self._focal_px(frame.width), math.atan
+        (turned_x, turned_y), (x, y) = map(math.radians, self._history.shown(at_ns)), crosshair
+        return [
+            (
+                f * (atan((left - x) / f) + turned_x),
+                f * (atan((top - y) / f) + turned_y),
+                f * (atan((right - x) / f) + turned_x),
+                f * (atan((bottom - y) / f) + turned_y),
+            )
+            for left, top, right, bottom in boxes
+        ]
+
+    def in_picture(self, steady: Box, frame: Frame, at_ns: int, crosshair: tuple[float, float]) -> Box | None:
+        """Return where in a picture of that time a box is that `steady` gave; None where the view looks elsewhere."""
+        if self._focal_px is None:
+            return steady
         f = self._focal_px(frame.width)
-        shown = self._history.shown(at_ns)
-        middle = np.array(crosshair * 2, np.float32)
-        turned = np.radians(np.array(shown * 2, np.float32))
-        return np.asarray(f * (np.arctan((xyxy - middle) / f) + turned), np.float32)
+        turned = [math.radians(a) for a in self._history.shown(at_ns)]
+        angles = [edge / f - turned[i % 2] for i, edge in enumerate(steady)]
+        if max(map(abs, angles)) > math.radians(LIMIT_DEG):
+            return None
+        left, top, right, bottom = (crosshair[i % 2] + f * math.tan(angle) for i, angle in enumerate(angles))
+        return left, top, right, bottom

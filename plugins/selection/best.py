@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -12,12 +11,14 @@ from pydantic import Field
 
 from agent.context import Context
 from agent.factories import SelectionFactory
+from agent.history import Box
 from agent.hookspecs import hookimpl
 from agent.types import Detections, Frame, Target
 from plugins.selection import nearest
 from plugins.selection.patience import Patience
 
 Strategy = Literal["nearest", "biggest", "surest"]
+Point = tuple[float, float]
 Weight = Annotated[float, Field(ge=0, le=100)]
 
 CLASS_COST = 1e6
@@ -51,57 +52,60 @@ class Choice:
         self._view = context.view
         self._patience = Patience(settings.patience_s, context)
         self._weights = [settings.weights.get(name, 0.0) for name in ("nearest", "biggest", "surest")]
-        self._aim_points = np.array(nearest.aim_points(settings, context), np.float32)
-        self._ranks: NDArray[np.float64] | None = None
-        ranks = nearest.priorities(settings, context)
-        if ranks is not None:
-            self._ranks = np.full(len(context.names), np.inf)
-            for index, rank in ranks.items():
-                self._ranks[index] = rank * CLASS_COST
+        self._aim_points = nearest.aim_points(settings, context)
+        self._priority = nearest.priorities(settings, context)
 
     def begin(self) -> None:
         """Forget what was given up: a new episode begins."""
         self._patience.begin()
 
-    def costs(self, found: Detections, frame: Frame) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Return the aim points, (n, 2) in pixels, and what each detection costs, (n,); infinity leaves it out."""
+    def costs(self, found: Detections, frame: Frame) -> tuple[list[Point], list[float]]:
+        """Return the aim points, in pixels, and what each detection costs; infinity leaves it out.
+
+        Without numpy: of the few boxes that a picture has, each of its calls would cost more than all the arithmetic.
+        """
         s = self._settings
-        boxes = found.xyxy
-        sides = boxes[:, 2:] - boxes[:, :2]
-        parts = self._aim_points
-        points = boxes[:, :2] + sides * (parts if len(parts) == 1 else parts[found.class_id])
-        ahead = self._view.ahead_px(frame, found.at_ns or frame.at_ns)
-        middle_x, middle_y = self.crosshair_px(frame)
-        off = points - np.array((middle_x + ahead[0], middle_y + ahead[1]), np.float32)
-        way = np.hypot(off[:, 0], off[:, 1])
         near, biggest, surest = self._weights
-        cost = near / (frame.width / 2) * way.astype(np.float64)
-        if biggest:
-            cost -= biggest / frame.height * np.sqrt(sides[:, 0] * sides[:, 1])
-        if surest:
-            cost -= surest * found.confidence
-        if s.fov_px is not None:
-            cost[(way if s.fov_shape == "circle" else np.abs(off).max(axis=1)) > s.fov_px] = np.inf
-        if s.min_confidence:
-            cost[found.confidence < s.min_confidence] = np.inf
-        if self._ranks is not None:
-            cost += self._ranks[found.class_id]
+        near, biggest = near / (frame.width / 2), biggest / frame.height
+        limit, in_circle = (math.inf if s.fov_px is None else s.fov_px), s.fov_shape == "circle"
+        aim_points, alike, priority = self._aim_points, len(self._aim_points) == 1, self._priority
+        ahead_x, ahead_y = self._view.ahead_px(frame, found.at_ns or frame.at_ns)
+        middle_x, middle_y = self.crosshair_px(frame)
+        middle_x, middle_y = middle_x + ahead_x, middle_y + ahead_y
         given_up = self._patience.given_up(found, frame)
-        if given_up is not None:
-            cost[given_up] = np.inf
-        return points, cost
+        points, costs = [], []
+        rows = zip(found.xyxy.tolist(), found.confidence.tolist(), found.class_id.tolist(), strict=True)
+        for i, ((left, top, right, bottom), confidence, class_id) in enumerate(rows):
+            part_x, part_y = aim_points[0 if alike else class_id]
+            width, height = right - left, bottom - top
+            point = (left + part_x * width, top + part_y * height)
+            points.append(point)
+            off_x, off_y = point[0] - middle_x, point[1] - middle_y
+            way = math.hypot(off_x, off_y)
+            rank = 0 if priority is None else priority.get(class_id, -1)
+            if (
+                rank < 0
+                or (way if in_circle else max(abs(off_x), abs(off_y))) > limit
+                or confidence < s.min_confidence
+                or (given_up is not None and given_up[i])
+            ):
+                costs.append(math.inf)
+                continue
+            size = math.sqrt(max(0.0, width * height)) if biggest else 0.0
+            costs.append(near * way - biggest * size - surest * confidence + rank * CLASS_COST)
+        return points, costs
 
-    def cheapest(self, cost: NDArray[np.float64], last: int) -> int:
+    def cheapest(self, costs: list[float], last: int) -> int:
         """Return which detection is best, the last target (-1: none) unless another is better by the margin."""
-        if last >= 0 and math.isfinite(cost[last]):
-            cost[last] -= self._settings.margin
-        best = int(np.argmin(cost))
-        return best if math.isfinite(cost[best]) else -1
+        if last >= 0:
+            costs[last] -= self._settings.margin
+        cost = min(costs)
+        return costs.index(cost) if cost < math.inf else -1
 
-    def target(self, found: Detections, which: int, points: NDArray[np.float32], frame: Frame) -> Target:
+    def target(self, found: Detections, which: int, points: list[Point], frame: Frame) -> Target:
         """Return the target that a detection is."""
         left, top, right, bottom = found.xyxy[which].tolist()
-        x, y = points[which].tolist()
+        x, y = points[which]
         middle_x, middle_y = self.crosshair_px(frame)
         target = Target(
             (left, top, right, bottom),
@@ -116,9 +120,13 @@ class Choice:
         self._patience.chose(target, frame)
         return target
 
-    def steady(self, found: Detections, frame: Frame) -> NDArray[np.float32]:
-        """Return the boxes where they would be if the view had never turned, (n, 4)."""
-        return self._view.steady(found.xyxy, frame, found.at_ns or frame.at_ns, self.crosshair_px(frame))
+    def steady(self, xyxy: NDArray[np.float32], found: Detections, frame: Frame) -> list[Box]:
+        """Return boxes of what was found, (n, 4), where they would be if the view had never turned."""
+        return self._view.steady(xyxy, frame, found.at_ns or frame.at_ns, self.crosshair_px(frame))
+
+    def in_picture(self, steady: Box, found: Detections, frame: Frame) -> Box | None:
+        """Return where a box that `steady` gave is in the picture; None where the view looks elsewhere."""
+        return self._view.in_picture(steady, frame, found.at_ns or frame.at_ns, self.crosshair_px(frame))
 
     def crosshair_px(self, frame: Frame) -> tuple[float, float]:
         """Return where the crosshair is."""
@@ -133,7 +141,7 @@ class BestSelection:
 
     def __init__(self, settings: Settings, context: Context) -> None:
         self._choice = Choice(settings, context)
-        self._near = Near(settings.same_px)
+        self._near = Near(settings.same_px, self._choice)
 
     def begin(self, episode: int) -> None:
         """Forget the target: a new episode begins."""
@@ -144,41 +152,43 @@ class BestSelection:
         """Return the target, or None when no detection counts."""
         if not len(detections):
             return None
-        points, cost = self._choice.costs(detections, frame)
-        steady = self._choice.steady(detections, frame)
-        best = self._choice.cheapest(cost, self._near.find(steady, cost))
+        points, costs = self._choice.costs(detections, frame)
+        best = self._choice.cheapest(costs, self._near.find(detections, costs, frame))
         if best < 0:
             return None
-        self._near.take(steady[best])
+        self._near.take(detections, best, frame)
         return self._choice.target(detections, best, points, frame)
 
 
 class Near:
     """Knows the last target by its place."""
 
-    def __init__(self, same_px: float) -> None:
+    def __init__(self, same_px: float, choice: Choice) -> None:
         self._same_px = same_px
+        self._choice = choice
         self.begin()
 
     def begin(self) -> None:
         """Forget it: a new episode begins."""
-        self._last: Sequence[float] | None = None
+        self._last: Box | None = None
 
-    def find(self, steady: NDArray[np.float32], cost: NDArray[np.float64]) -> int:
-        """Return which box is the last target, of those that count; -1 when none is."""
-        if self._last is None:
+    def find(self, found: Detections, costs: list[float], frame: Frame) -> int:
+        """Return which detection is the last target, of those that count; -1 when none is."""
+        expected = None if self._last is None else self._choice.in_picture(self._last, found, frame)
+        if expected is None:
             return -1
-        left, top, right, bottom = self._last
-        away = np.hypot(
-            (steady[:, 0] + steady[:, 2] - left - right) / 2, (steady[:, 1] + steady[:, 3] - top - bottom) / 2
-        )
-        away[np.isinf(cost)] = np.inf
-        closest = int(np.argmin(away))
-        return closest if away[closest] <= max(self._same_px, (right - left) / 2) else -1
+        left, top, right, bottom = expected
+        x, y = left + right, top + bottom
+        closest, closest_away = -1, max(self._same_px, (right - left) / 2)
+        for i, (x1, y1, x2, y2) in enumerate(found.xyxy.tolist()):
+            away = math.hypot(x1 + x2 - x, y1 + y2 - y) / 2
+            if costs[i] < math.inf and (away < closest_away or (closest < 0 and away == closest_away)):
+                closest, closest_away = i, away
+        return closest
 
-    def take(self, box: NDArray[np.float32]) -> None:
-        """Take a box for the last target."""
-        self._last = box.tolist()
+    def take(self, found: Detections, which: int, frame: Frame) -> None:
+        """Take a detection for the last target."""
+        (self._last,) = self._choice.steady(found.xyxy[which : which + 1], found, frame)
 
 
 @hookimpl

@@ -69,7 +69,7 @@ class Patience:
 
     def _places(self, xyxy: NDArray[np.float32], frame: Frame, at_ns: int) -> list[_Place]:
         middle = (self._crosshair[0] * frame.width, self._crosshair[1] * frame.height)
-        steady = self._view.steady(xyxy, frame, at_ns, middle).tolist()
+        steady = self._view.steady(xyxy, frame, at_ns, middle)
         return [_Place((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1) for x1, y1, x2, y2 in steady]
 
     def _any(self, place: _Place, others: list[_Place], frame: Frame) -> bool:

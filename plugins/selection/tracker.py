@@ -15,6 +15,7 @@ from pydantic import Field
 
 from agent.context import Context
 from agent.factories import SelectionFactory
+from agent.history import Box
 from agent.hookspecs import hookimpl
 from agent.types import Detections, Frame, Target
 from core.errors import UserError
@@ -51,7 +52,7 @@ class TrackerSelection:
         self._detections = supervision.Detections
         self._settings = settings
         self._choice = best.Choice(settings, context)
-        self._near = best.Near(settings.same_px)
+        self._near = best.Near(settings.same_px, self._choice)
         self.begin(0)
 
     def begin(self, episode: int) -> None:
@@ -81,22 +82,22 @@ class TrackerSelection:
             return None
         choice = self._choice
         at_ns = detections.at_ns or frame.at_ns
-        steady = choice.steady(detections, frame)
-        points, cost = choice.costs(detections, frame)
-        ids = self._ids(detections, np.flatnonzero(np.isfinite(cost)), steady, at_ns)
-        which = choice.cheapest(cost, self._last(ids, steady, cost))
+        steady = choice.steady(detections.xyxy, detections, frame)
+        points, costs = choice.costs(detections, frame)
+        ids = self._ids(detections, np.flatnonzero(np.isfinite(costs)), steady, at_ns)
+        which = choice.cheapest(costs, self._last(ids, detections, costs, frame))
         if which < 0:
             return None
         self._remember(int(ids[which]), bool((ids == self._id).any()), at_ns)
-        self._near.take(steady[which])
+        self._near.take(detections, which, frame)
         return choice.target(detections, which, points, frame)
 
-    def _last(self, ids: NDArray[np.int64], steady: NDArray[np.float32], cost: NDArray[np.float64]) -> int:
+    def _last(self, ids: NDArray[np.int64], found: Detections, costs: list[float], frame: Frame) -> int:
         """Return which detection is the target: by its id; else, while that is lost, the one taken in its place."""
         same = np.flatnonzero(ids == self._id).tolist() if self._id >= 0 else []
         if same:
             return int(same[0])
-        near = self._near.find(steady, cost)
+        near = self._near.find(found, costs, frame)
         # By its place only where that is no other's: a tracker gives no id to what it has seen once.
         return near if near >= 0 and (ids[near] < 0 or self._other in (-1, ids[near])) else -1
 
@@ -110,9 +111,7 @@ class TrackerSelection:
             self._id, self._seen_ns = chosen, at_ns
         self._other = chosen
 
-    def _ids(
-        self, found: Detections, counted: NDArray[np.intp], steady: NDArray[np.float32], at_ns: int
-    ) -> NDArray[np.int64]:
+    def _ids(self, found: Detections, counted: NDArray[np.intp], steady: list[Box], at_ns: int) -> NDArray[np.int64]:
         """Return each detection's id; -1 where it has none, or does not count."""
         ids = np.full(len(found), -1)
         if self._start_ns < 0:
@@ -122,7 +121,7 @@ class TrackerSelection:
         self._at_ns = at_ns
         tracked = self._tracker.update(
             self._detections(
-                xyxy=steady[counted],
+                xyxy=np.array(steady, np.float32)[counted],
                 confidence=found.confidence[counted],
                 class_id=found.class_id[counted],
                 data={"place": counted},
