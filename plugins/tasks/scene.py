@@ -6,6 +6,7 @@ import importlib.util
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -60,11 +61,9 @@ class Scene:
     """
 
     def __init__(self, width: int, height: int, focal: float) -> None:
-        wad = Wad(_freedoom())
         self._size = (width, height)
         self._focal = focal
-        self._panorama = _panorama(wad)
-        self._sprites = [wad.picture(name) for name, _ in SPRITES]
+        self._panorama, self._sprites = _pictures(_freedoom())
         columns, rows = width // GRID + 3, height // GRID + 3
         # The middle of every GRIDth pixel, one more on each side than there are, so that none is beyond the last.
         x = (np.arange(columns) - 1) * GRID + (GRID - 1) / 2 - (width - 1) / 2
@@ -143,6 +142,13 @@ class Scene:
         pixels = sprite[rows.astype(np.intp)[:, None], columns.astype(np.intp)]
         there = pixels[..., 3] > 0
         picture[box[1] : box[3], box[0] : box[2]][there] = pixels[..., :3][there]
+
+
+@cache
+def _pictures(path: Path) -> tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]:
+    """Return the room all around, and the sprites; once a process, which plays many episodes."""
+    wad = Wad(path)
+    return _panorama(wad), [wad.picture(name) for name, _ in SPRITES]
 
 
 def _freedoom() -> Path:
