@@ -83,8 +83,8 @@ class Buffer:
         self._cudart = cudart
         self.bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
         self.device: int = checked(cudart, cudart.cudaMalloc(self.bytes))
-        self.host: int = checked(cudart, cudart.cudaMallocHost(self.bytes))
-        self.array = _array(self.host, shape, dtype)
+        self._host: int = checked(cudart, cudart.cudaMallocHost(self.bytes))
+        self.array = _array(self._host, shape, dtype)
 
     def upload(self, stream: Any, source: int | None = None) -> None:
         """Copy to the device, in the stream's order.
@@ -92,7 +92,7 @@ class Buffer:
         :param source: the address of other page-locked memory to copy from.
         """
         kind = self._cudart.cudaMemcpyKind.cudaMemcpyHostToDevice
-        self._copy(self.device, self.host if source is None else source, kind, stream)
+        self._copy(self.device, self._host if source is None else source, kind, stream)
 
     def download(self, stream: Any, first: int | None = None) -> None:
         """Copy to the host, in the stream's order.
@@ -100,7 +100,7 @@ class Buffer:
         :param first: so many bytes of it; all by default.
         """
         kind = self._cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        self._copy(self.host, self.device, kind, stream, first)
+        self._copy(self._host, self.device, kind, stream, first)
 
     def _copy(self, target: int, source: int, kind: Any, stream: Any, first: int | None = None) -> None:
         size = self.bytes if first is None else first
@@ -109,7 +109,7 @@ class Buffer:
     def close(self) -> None:
         """Give the memory back; `array` must not be used after it."""
         self._cudart.cudaFree(self.device)
-        self._cudart.cudaFreeHost(self.host)
+        self._cudart.cudaFreeHost(self._host)
 
 
 class Recording:
@@ -117,13 +117,10 @@ class Recording:
 
     :param enqueue: puts the work on the stream it is given.
     :param stream: to record on; one of its own by default.
-    :param reads: the address of page-locked memory that stays, from which the work may copy.
     :raises Exception: what `enqueue` raises, the stream as it was.
     """
 
-    def __init__(
-        self, cudart: Any, enqueue: Callable[[Any], None], stream: Any = None, reads: int | None = None
-    ) -> None:
+    def __init__(self, cudart: Any, enqueue: Callable[[Any], None], stream: Any = None) -> None:
         self._cudart = cudart
         self._stream = new_stream(cudart) if stream is None else stream
         for _ in range(2):  # the first times some runtimes allocate, which a recording may not
@@ -137,8 +134,8 @@ class Recording:
             cudart.cudaStreamEndCapture(self._stream)
             raise
         graph = checked(cudart, cudart.cudaStreamEndCapture(self._stream))
-        self.on_card = _on_card(cudart, graph, reads)
-        """Whether it does nothing but compute in the card's memory, and copy from where it may."""
+        self.on_card = _on_card(cudart, graph)
+        """Whether it does nothing but compute in the card's memory."""
         self._graph = checked(cudart, cudart.cudaGraphInstantiate(graph, 0))
         checked(cudart, cudart.cudaGraphDestroy(graph))
 
@@ -152,8 +149,8 @@ class Recording:
         self._cudart.cudaGraphExecDestroy(self._graph)
 
 
-def _on_card(cudart: Any, graph: Any, reads: int | None) -> bool:
-    """Say whether a graph calls nothing on the host, copies from there from `reads` alone, and allocates nothing.
+def _on_card(cudart: Any, graph: Any) -> bool:
+    """Say whether a graph calls nothing on the host, copies nothing from there, and allocates nothing.
 
     What such a graph did with the host's memory would happen again at each launch, when that memory is another's.
     """
@@ -164,8 +161,7 @@ def _on_card(cudart: Any, graph: Any, reads: int | None) -> bool:
         kind = checked(cudart, cudart.cudaGraphNodeGetType(node))
         if kind == kinds.cudaGraphNodeTypeMemcpy:
             copy = checked(cudart, cudart.cudaGraphMemcpyNodeGetParams(node))
-            within = copy.kind == cudart.cudaMemcpyKind.cudaMemcpyDeviceToDevice
-            if not within and (reads is None or int(copy.srcPtr.ptr or 0) != reads):
+            if copy.kind != cudart.cudaMemcpyKind.cudaMemcpyDeviceToDevice:
                 return False
         elif kind not in (kinds.cudaGraphNodeTypeKernel, kinds.cudaGraphNodeTypeMemset, kinds.cudaGraphNodeTypeEmpty):
             return False

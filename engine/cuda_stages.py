@@ -3,8 +3,6 @@
 The kernels are in `cuda_kernels.cu`, compiled for the card by NVRTC when an engine is loaded. They do what
 `engine.preprocess`, `engine.heads` and `engine.boxes` do on the host, to the rounding of the network's own precision.
 The last of them writes the survivors of non-maximum suppression into the host's memory, so that nothing is downloaded.
-Where the network can be recorded, all from the frame's upload to there is one CUDA graph, one for each place that
-frames come from: a capture has a few of them, in turn.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,15 +166,12 @@ class CudaStages:
         self._found.upload(self._stream)  # a count of 0
         answer = page_locked(self._cudart, (COUNT_BYTES + MOST * ROW.itemsize,))
         self._counts = answer[:8].view(np.int32)
-        kept = answer[COUNT_BYTES:].view(np.float32).reshape(MOST, -1)
-        self._boxes, self._scores, self._kinds = kept[:, :4], kept[:, 4], kept.view(np.int32)[:, 5]
+        self._kept = answer[COUNT_BYTES:].view(ROW)
         self._heads, self._decoding, self._blocks = self._head_table(network, threshold)
         self._suppressing = Arguments(
             ctypes.c_void_p(self._found.device), ctypes.c_void_p(answer.ctypes.data), float(nms)
         )
-        self._runs: dict[int, Callable[[], None]] = {}
-        """What runs all on the frame at that address."""
-        self._recordings: list[Recording] = []
+        self._run = self._recorded() if ready.recordable else self._launched
         self._shape: tuple[int, ...] = ()
         self._frame: Buffer | None = None
         self._grid = tuple(-(-side // tile) for side, tile in zip(self._size, TILE, strict=True))
@@ -187,7 +181,7 @@ class CudaStages:
         return page_locked(self._cudart, shape)
 
     def prepare(self, pixels: NDArray[np.uint8]) -> None:
-        """Have one frame, uint8 (height, width, 3) BGR or (height, width, 4) BGRA, where the card can read it.
+        """Have one frame, uint8 (height, width, 3) BGR or (height, width, 4) BGRA, on its way to the network's input.
 
         One that lies in memory of `page_locked` is read from there; it must stay as it is until `infer` returns.
         """
@@ -196,46 +190,36 @@ class CudaStages:
         frame = self._frame
         assert frame is not None
         address = pixels.ctypes.data
-        if address not in PAGE_LOCKED or not pixels.flags.c_contiguous:
+        if address in PAGE_LOCKED and pixels.flags.c_contiguous:
+            frame.upload(self._stream, address)
+        else:
             np.copyto(frame.array, pixels)
-            address = frame.host
-        run = self._runs.get(address)
-        if run is None:
-            run = self._runs[address] = self._recorded(address)
-        self._run = run
+            frame.upload(self._stream)
+        self._kernels.launch("prepare", self._grid, TILE, self._stream, self._preparing)  # type: ignore[arg-type]
 
     def infer(self) -> list[NDArray[np.float32]]:
-        """Run all of it, and wait for its end; what is returned is for `boxes` alone."""
+        """Run the rest, and wait for its end; what is returned is for `boxes` alone."""
         self._run()
         return []
 
-    def _recorded(self, address: int) -> Callable[[], None]:
-        """Return what launches all of it on the frame at that address: as one graph, where that can be.
+    def _recorded(self) -> Callable[[], None]:
+        """Return what launches all of it as one graph.
 
         :raises UserError: the runtime's part cannot be recorded after all.
         """
-        if not self._ready.recordable:
-            return partial(self._launched, address)
         try:
-            recording = Recording(self._cudart, lambda stream: self._enqueue(address), self._stream, address)
+            recording = Recording(self._cudart, lambda stream: self._enqueue(), self._stream)
         except UserError:
             raise
         except Exception as error:  # of a runtime's, whose have no common base
             raise UserError(f"the network cannot be recorded as a CUDA graph: {first_line(error)}") from error
-        if not recording.on_card:
-            recording.close()
-            return partial(self._launched, address)
-        self._recordings.append(recording)
-        return recording.run
+        return recording.run if recording.on_card else self._launched
 
-    def _launched(self, address: int) -> None:
-        self._enqueue(address)
+    def _launched(self) -> None:
+        self._enqueue()
         checked(self._cudart, self._cudart.cudaStreamSynchronize(self._stream))
 
-    def _enqueue(self, address: int) -> None:
-        assert self._frame is not None
-        self._frame.upload(self._stream, address)
-        self._kernels.launch("prepare", self._grid, TILE, self._stream, self._preparing)  # type: ignore[arg-type]
+    def _enqueue(self) -> None:
         self._ready.enqueue()
         self._kernels.launch("decode", self._blocks, (BLOCK, 1), self._stream, self._decoding)
         self._kernels.launch("suppress", (1, 1), (MOST, 1), self._stream, self._suppressing)
@@ -251,7 +235,8 @@ class CudaStages:
             rows = self._found.array[COUNT_BYTES:].view(ROW)[:found]
             rows = rows[np.argsort(rows["order"])]  # the kernel's threads end in any order
             return self._to_frame(survivors(rows["box"].copy(), rows["score"].copy(), rows["kind"].copy(), self._nms))
-        return self._to_frame((self._boxes[:kept], self._scores[:kept].copy(), self._kinds[:kept].copy()))
+        rows = self._kept[:kept]
+        return self._to_frame((rows["box"], rows["score"].copy(), rows["kind"].copy()))
 
     def _to_frame(self, rows: Rows) -> Rows:
         boxes, scores, classes = rows
@@ -294,9 +279,6 @@ class CudaStages:
         return [heads, *kept], arguments, (-(-most // BLOCK), len(table))
 
     def _plan(self, shape: tuple[int, ...]) -> None:
-        for recording in self._recordings:
-            recording.close()
-        self._recordings, self._runs = [], {}
         before, self._frame = self._frame, Buffer(self._cudart, shape, np.uint8)
         if before is not None:
             before.close()

@@ -133,7 +133,20 @@ def test_pictures_give_the_hosts_boxes(cudart) -> None:
         np.testing.assert_allclose(one[0], other[0], atol=0.75)
         np.testing.assert_allclose(one[1], other[1], atol=0.02)
     assert compared == 500
-    assert found > 500
+    assert found >= 400
+
+
+@pytest.mark.slow
+def test_int8_on_the_card_finds_what_float_finds_on_the_host(cudart) -> None:
+    from engine.models import find, load
+
+    model, _ = load(find("doom-yolov4-tiny"))
+    try:
+        card, host = Pipeline(model, "onnx:cuda", "int8"), Pipeline(model, "onnx:cpu", "fp32")
+    except UserError as error:
+        pytest.skip(str(error))
+    counts = [(len(card.run(pixels)[0]), len(host.run(pixels)[0])) for pixels in itertools.islice(_pictures(), 40)]
+    assert sum(one == other for one, other in counts) >= 36, counts
 
 
 def _pictures() -> Iterator[np.ndarray]:
@@ -152,42 +165,6 @@ def _pictures() -> Iterator[np.ndarray]:
         lambda p: cv2.warpAffine(p, np.array([[1.4, 0, -120], [0, 1.4, -90]]), (width, height)),
     ):
         yield from map(change, frames)
-
-
-def test_each_place_that_frames_come_from_is_recorded_once_and_given_back(network: Network, monkeypatch) -> None:
-    """By a stand-in for CUDA's graphs, since bookkeeping needs no card: which frame each of them was recorded for."""
-    from engine import cuda_stages
-
-    live: list[int] = []
-
-    class Recorded:
-        on_card = True
-
-        def __init__(self, cudart, enqueue, stream, address: int) -> None:
-            self.address = address
-            live.append(address)
-
-        def run(self) -> None:
-            ran.append(self.address)
-
-        def close(self) -> None:
-            live.remove(self.address)
-
-    ran: list[int] = []
-    stages = _without_a_card(cuda_stages, network, monkeypatch, recordable=True)
-    monkeypatch.setattr(cuda_stages, "Recording", Recorded)
-    ring = [np.zeros((60, 80, 4), np.uint8) for _ in range(3)]
-    addresses = [array.ctypes.data for array in ring]
-    monkeypatch.setattr(cuda_stages, "PAGE_LOCKED", set(addresses))
-    for pixels in (*ring, *ring, np.ones((60, 80, 4), np.uint8)):
-        stages.prepare(pixels)
-        stages.infer()
-    own = stages._frame.host
-    assert ran == [*addresses, *addresses, own]
-    assert live == [*addresses, own]
-    assert (stages._frame.array == 1).all(), "a frame in ordinary memory is copied to where it was recorded from"
-    stages.prepare(ring[0][:, :, :3])  # of another shape, and not contiguous
-    assert live == [stages._frame.host]
 
 
 def test_the_kernels_structures_are_laid_out_as_they_are_read() -> None:
@@ -213,7 +190,12 @@ def test_the_kernels_arguments_are_as_many_as_are_given(network: Network, monkey
     given: dict[str, int] = {}
     made: list[int] = []
     monkeypatch.setattr(cuda_stages, "Arguments", lambda *values: made.append(len(values)))
-    stages = _without_a_card(cuda_stages, network, monkeypatch)
+    monkeypatch.setattr(cuda_stages, "Buffer", Unloaded)
+    monkeypatch.setattr(cuda_stages, "page_locked", lambda cudart, shape: np.zeros(shape, np.uint8))
+    monkeypatch.setattr(cuda_stages, "Kernels", lambda cudart: None)
+    tensor = cuda_stages.DeviceTensor(0, False, (1, 3, network.height, network.width))
+    ready = cuda_stages.DeviceNetwork(None, None, tensor, (tensor,) * len(network.heads), lambda: None)
+    stages = cuda_stages.CudaStages(ready, network, STRETCH, 0.25, 0.45)
     given["decode"], given["suppress"] = made
     stages._plan((480, 640, 3))
     given["prepare"] = made[-1]
@@ -223,17 +205,6 @@ def test_the_kernels_arguments_are_as_many_as_are_given(network: Network, monkey
         assert len(parameters.split(",")) == count, kernel
 
 
-def _without_a_card(cuda_stages, network: Network, monkeypatch, recordable: bool = False):
-    monkeypatch.setattr(cuda_stages, "Buffer", Unloaded)
-    monkeypatch.setattr(cuda_stages, "page_locked", lambda cudart, shape: np.zeros(shape, np.uint8))
-    monkeypatch.setattr(cuda_stages, "Kernels", lambda cudart: None)
-    tensor = cuda_stages.DeviceTensor(0, False, (1, 3, network.height, network.width))
-    ready = cuda_stages.DeviceNetwork(
-        None, None, tensor, (tensor,) * len(network.heads), lambda: None, recordable=recordable
-    )
-    return cuda_stages.CudaStages(ready, network, STRETCH, 0.25, 0.45)
-
-
 class Unloaded:
     """A buffer in no card's memory."""
 
@@ -241,10 +212,6 @@ class Unloaded:
 
     def __init__(self, cudart, shape, dtype) -> None:
         self.array = np.zeros(shape, dtype)
-        self.host = self.array.ctypes.data
-
-    def close(self) -> None:
-        pass
 
     def upload(self, stream) -> None:
         pass
