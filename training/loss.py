@@ -1,8 +1,9 @@
 """The loss of YOLOv3 and YOLOv4: CIoU for boxes, binary cross-entropy for objectness and classes.
 
 Sources: Zheng et al., Distance-IoU Loss, AAAI 2020 (CIoU); Darknet's yolo_layer.c for the rest: sums over a picture,
-`iou_normalizer`, `obj_normalizer` and `cls_normalizer` of the cfg, and no penalty for objectness where a predicted box
-overlaps some truth by more than `ignore_thresh`.
+`iou_normalizer`, `obj_normalizer` and `cls_normalizer` of the cfg, no penalty for objectness where a predicted box
+overlaps some truth by more than `ignore_thresh`, and with `objectness_smooth` an objectness that learns the IoU of its
+box in place of 1, so that of the boxes of one thing the tightest has the highest score.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class HeadLoss:
         self._anchors = np.array(head.anchors, np.float32)
         section = layer.section
         self._ignore = section.real("ignore_thresh", 0.5)
+        self._smooth = section.real("objectness_smooth", 0.0) > 0
         self._weights = tuple(section.real(f"{name}_normalizer", 1.0) for name in ("iou", "obj", "cls"))
 
     def __call__(self, raw: Any, cells: Any, values: Any, boxes: Any) -> tuple[Any, Any, Any]:
@@ -45,11 +47,12 @@ class HeadLoss:
         predicted, objectness, classes = self._decoded(raw)
         there = target[..., 4]
         count = ops.cast(ops.shape(raw)[0], "float32")
-        overlap = ciou(predicted, corners(target[..., :4]))
-        box_loss = ops.sum(there * (1 - overlap)) / count
+        wanted = corners(target[..., :4])
+        box_loss = ops.sum(there * (1 - ciou(predicted, wanted))) / count
         seen = self._best_overlap(ops.stop_gradient(predicted), boxes)
         background = (1 - there) * ops.cast(seen <= self._ignore, "float32")
-        entropy = self._entropy(objectness, there)
+        good = there * ops.stop_gradient(iou(predicted, wanted)) if self._smooth else there
+        entropy = self._entropy(objectness, good)
         object_loss = ops.sum((there + background) * entropy) / count
         class_loss = ops.sum(there[..., None] * self._entropy(classes, target[..., 5:])) / count
         weights = self._weights
