@@ -60,7 +60,7 @@ def collect(settings: Settings, frames: int, seed: int, validation: bool) -> Ite
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reticle-openarena-data-")))
         stack.enter_context(own_display(settings.width, settings.height))
-        archive = skins.write(installation, folder / skins.ARCHIVE)
+        archive = skins.write(installation, folder / skins.ARCHIVE, glow=False)
         while left:
             before = left
             for sample in _demo(installation, settings, archive, folder, rng, validation):
@@ -109,7 +109,7 @@ def _demo(
 
 def script(bots: Sequence[str], rng: np.random.Generator) -> list[str]:
     """Return the console commands of a demo: turning, strafing and shooting on one's own, then the bots' own views."""
-    lines = ["god"] if rng.random() < 0.5 else []
+    lines = ["god"]  # who lies dead does not play, and sees the others from the floor, or a table of points
     left = round(SECONDS * 1000 / footage.WAIT_MS)
     following = int(left * rng.uniform(0.35, 0.65))
     while left > following:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+import struct
 import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ THIN = 1 / 4
 FEWEST_PIXELS = 4
 """Fewer pixels of a colour are no part of a player: the game's own pictures hold a few by chance."""
 
+_GLOW = re.compile(r"models/(weapons2?/.+_flash(_\d)?|misc/telep)\.md3")
+"""Models that are a glow and nothing else: of a shot at its muzzle, and of who has just appeared. They hide nobody from
+whoever looks, and would change the colours of what they are drawn over."""
 _SKIN = re.compile(r"models/players/(.+)/(head|upper|lower)_(\w+)\.skin")
 
 
@@ -212,9 +216,10 @@ def colours(installation: Installation) -> Colours:
     return Colours({model: number for number, model in enumerate(models, 1)})
 
 
-def write(installation: Installation, path: Path) -> Path:
+def write(installation: Installation, path: Path, glow: bool = True) -> Path:
     """Write the archive with the coloured skins.
 
+    :param glow: whether what only glows is drawn, as where the game is played; without it the truth is whole.
     :raises UserError: the game's data cannot be read.
     """
     numbers = colours(installation).numbers
@@ -223,6 +228,8 @@ def write(installation: Installation, path: Path) -> Path:
             model, part, skin = _parts(name)
             shader = f"reticle/{'head' if part == 'head' else 'body'}{numbers[f'{model}/{skin}']}"
             archive.writestr(name, _coloured(text, shader))
+        for name in [] if glow else _named(installation, _GLOW):
+            archive.writestr(name, _nothing())
         shaders = [_shader(part, number) for number in numbers.values() for part in ("head", "body")]
         archive.writestr("scripts/reticle.shader", "".join(shaders))
     return path
@@ -239,6 +246,23 @@ def _skins(installation: Installation) -> dict[str, str]:
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{installation.folder}: the game's data cannot be read ({error})") from error
     return found
+
+
+def _named(installation: Installation, pattern: re.Pattern[str]) -> list[str]:
+    """Return the files of the game's data that are named so."""
+    found: set[str] = set()
+    for path in installation.archives():
+        with zipfile.ZipFile(path) as archive:
+            found.update(name for name in archive.namelist() if pattern.fullmatch(name))
+    return sorted(found)
+
+
+def _nothing() -> bytes:
+    """Return a model of one frame without a surface, in the format MD3 (version 15)."""
+    head, frame = struct.calcsize("<4si64s9i"), struct.calcsize("<10f16s")
+    end = head + frame
+    counts = (0, 1, 0, 0, 0)  # flags, frames, tags, surfaces, skins
+    return struct.pack("<4si64s9i", b"IDP3", 15, b"nothing", *counts, head, end, end, end) + bytes(frame)
 
 
 def _parts(name: str) -> tuple[str, str, str]:

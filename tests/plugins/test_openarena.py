@@ -173,6 +173,36 @@ def test_every_surface_gets_its_players_colour_and_later_archives_win(made: Path
         assert name[4:] == str(int(np.float32(red))) == str(round(red)), name
 
 
+def test_what_glows_is_not_drawn_where_the_truth_is_and_nothing_else_is_left_out(made: Path, tmp_path: Path) -> None:
+    glowing = {
+        "models/weapons2/railgun/railgun_flash.md3",
+        "models/weapons2/bfg/bfg_flash_1.md3",
+        "models/misc/telep.md3",
+    }
+    solid = {"models/weapons2/railgun/railgun.md3", "models/mapobjects/cosmoflash/torch1.md3", "models/misc/box.md3"}
+    with zipfile.ZipFile(made / "baseoa" / "pak3.pk3", "w") as archive:
+        for name in glowing | solid:
+            archive.writestr(name, b"IDP3")
+    installation = Installation(made / "openarena.x86_64", made)
+    for glow in (True, False):
+        with zipfile.ZipFile(skins.write(installation, tmp_path / "truth.pk3", glow)) as archive:
+            models = {name: archive.read(name) for name in archive.namelist() if name.endswith(".md3")}
+        assert set(models) == (set() if glow else glowing)
+        for data in models.values():
+            magic, version, _, _, frames, _, surfaces, _, first, _, _, end = struct.unpack_from("<4si64s9i", data)
+            assert (magic, version, frames, surfaces) == (b"IDP3", 15, 1, 0)
+            assert first + 56 == end == len(data)
+
+
+@given(seed=st.integers(0, 2**31 - 1))
+def test_whoever_plays_for_a_data_set_cannot_be_killed(seed: int) -> None:
+    from plugins.openarena.samples import script
+
+    lines = script(["Sarge", "Grism"], np.random.default_rng(seed))
+    assert lines[0] == "god"
+    assert "team spectator" in lines, "then it sees what the bots see"
+
+
 def test_each_number_is_drawn_as_itself() -> None:
     for number in range(1, 256):
         drawn = np.float32(float(f"{skins.level(number):.6f}")) * np.float32(255)
