@@ -13,6 +13,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import cv2
 import numpy as np
@@ -23,6 +24,8 @@ from agent.history import CommandHistory
 from agent.types import Frame
 
 Array = NDArray[np.float64]
+Profile = NDArray[np.float32]
+"""Of a picture: (BANDS, n)."""
 
 SMALLEST_PX = 96
 """Pictures that are lower or narrower show too little."""
@@ -82,7 +85,7 @@ class MotionEstimator:
     updates: int = 0
     _lens: Lens | None = field(default=None, init=False)
     _vertical: bool = field(default=False, init=False)
-    _last: tuple[int, Array, Array | None] | None = field(default=None, init=False)
+    _last: tuple[int, Profile, Profile | None] | None = field(default=None, init=False)
     _seen: deque[tuple[int, int, float, float]] = field(default_factory=lambda: deque(maxlen=WINDOW), init=False)
     _sent: deque[tuple[int, int, int]] = field(default_factory=lambda: deque(maxlen=4 * WINDOW), init=False)
     _fits: tuple[deque[_Fit], deque[_Fit]] = field(
@@ -90,7 +93,7 @@ class MotionEstimator:
     )
     _count: int = field(default=0, init=False)
     _turned_deg: float = field(default=0.0, init=False)
-    _overlay: list[Array | float] = field(default_factory=lambda: [0.0, 0.0], init=False)
+    _overlay: list[Profile | float] = field(default_factory=lambda: [0.0, 0.0], init=False)
     _views: list[int] = field(default_factory=lambda: [0, 0], init=False)
 
     def begin(self, episode: int) -> None:
@@ -143,7 +146,7 @@ class MotionEstimator:
             "updates": self.updates,
         }
 
-    def _look_for_overlays(self, columns: Array, rows: Array | None) -> None:
+    def _look_for_overlays(self, columns: Profile, rows: Profile | None) -> None:
         """Keep the mean of what different views show: what does not turn with them remains in it."""
         if self._turned_deg < ANOTHER_DEG:
             return
@@ -151,7 +154,8 @@ class MotionEstimator:
         for i, profile in enumerate((columns, rows)):
             if profile is not None:
                 self._views[i] += 1
-                self._overlay[i] = self._overlay[i] + (profile - self._overlay[i]) / min(self._views[i], VIEWS)
+                share = np.float32(1 / min(self._views[i], VIEWS))
+                self._overlay[i] = self._overlay[i] + (profile - self._overlay[i]) * share
 
     def _fit(self) -> None:
         per_count = self.calibration.per_count
@@ -228,12 +232,12 @@ class Lens:
         self._rows = _cylinder(len(range(0, height, step)), self.focal)
         self._rows = self._rows[self._rows < upper // step]
 
-    def columns(self, pixels: NDArray[np.uint8]) -> Array:
-        """Return the picture's columns, float64 (BANDS, n): means over bands of its upper part."""
+    def columns(self, pixels: NDArray[np.uint8]) -> Profile:
+        """Return the picture's columns, float32 (BANDS, n): means over bands of its upper part."""
         small = pixels[: self._upper : 2 * self._step, :: self._step, 1].astype(np.float32)
         return _flattened(small.reshape(BANDS, -1, small.shape[1]).mean(axis=1)[:, self._columns])
 
-    def rows(self, pixels: NDArray[np.uint8]) -> Array:
+    def rows(self, pixels: NDArray[np.uint8]) -> Profile:
         """Return its rows likewise."""
         small = pixels[: self._upper : self._step, : self._wide : 4 * self._step, 1].astype(np.float32)
         bands = small.reshape(small.shape[0], BANDS, -1).mean(axis=2).T
@@ -248,36 +252,46 @@ def _cylinder(size: int, focal: float) -> NDArray[np.intp]:
     return np.clip(np.rint(focal * np.tan(angles) + middle), 0, size - 1).astype(np.intp)
 
 
-def _flattened(profile: NDArray[np.float32]) -> Array:
+def _flattened(profile: Profile) -> Profile:
     """Return profiles smoothed, without their slow changes and by their local spread."""
     away = profile - cv2.blur(profile, (AROUND, 1))
     smooth = cv2.GaussianBlur(away, (5, 1), SMOOTH)
-    spread = np.sqrt(np.maximum(cv2.blur(smooth * smooth, (AROUND, 1)), 0)) + FLAT
-    return np.asarray(smooth / spread, np.float64)
+    spread = np.sqrt(np.maximum(cv2.blur(smooth * smooth, (AROUND, 1)), 0)) + np.float32(FLAT)
+    return np.asarray(smooth / spread, np.float32)
 
 
-def shift(a: Array, b: Array) -> float:
-    """Return by how many pixels b's profiles lie to the right of (below) a's; NaN where that is not sure."""
-    n = a.shape[1]
-    length = 2 * n
-    fa, fb = np.fft.rfft(a, length, axis=1), np.fft.rfft(b, length, axis=1)
-    covariance = np.fft.irfft((fa.conj() * fb).sum(axis=0), length)
+@cache
+def _lags(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the shifts that are looked for between profiles of n places, and where what they share begins and ends."""
     reach = int(REACH * n)
     lags = np.arange(-reach, reach + 1)
-    square_a = np.concatenate(([0.0], np.cumsum((a * a).sum(axis=0))))
-    square_b = np.concatenate(([0.0], np.cumsum((b * b).sum(axis=0))))
-    start, end = np.maximum(0, -lags), np.minimum(n, n - lags)  # of a, which overlaps with b
+    return lags, np.maximum(0, -lags), np.minimum(n, n - lags)
+
+
+def shift(a: Profile, b: Profile) -> float:
+    """Return by how many pixels b's profiles lie to the right of (below) a's; NaN where that is not sure."""
+    bands, n = a.shape
+    lags, start, end = _lags(n)  # of a, which overlaps with b
+    reach = len(lags) // 2
+    padded = np.zeros((bands, n + 2 * reach), np.float32)
+    padded[:, reach : reach + n] = b
+    scores = cv2.matchTemplate(padded, a, cv2.TM_CCORR)[0]
+    square_a, square_b = np.zeros(n + 1), np.zeros(n + 1)
+    np.cumsum(np.einsum("ij,ij->j", a, a), out=square_a[1:])
+    np.cumsum(np.einsum("ij,ij->j", b, b), out=square_b[1:])
     energy = (square_a[end] - square_a[start]) * (square_b[end + lags] - square_b[start + lags])
-    scores = covariance[lags] / np.sqrt(np.maximum(energy, 1e-3))
+    scores /= np.sqrt(np.maximum(energy, 1e-3))
     best = int(np.argmax(scores))
-    others = np.delete(scores, slice(max(0, best - APART), best + APART + 1))
-    if not scores[best] >= SURE or scores[best] - others.max() < CLEAR:
+    score = float(scores[best])
+    scores[max(0, best - APART) : best + APART + 1] = -1.0
+    if not score >= SURE or score - float(scores.max()) < CLEAR:
         return math.nan
-    lag = int(lags[best])
+    lag = best - reach
     here, there = a[:, max(0, -lag) : n - max(0, lag)], b[:, max(0, lag) : n - max(0, -lag)]
     # What is left is less than a pixel: one step of Lucas and Kanade's.
-    slope = (here[:, 2:] - here[:, :-2] + there[:, 2:] - there[:, :-2]) / 4
-    rest = -float((slope * (there - here)[:, 1:-1]).sum()) / max(float((slope * slope).sum()), 1e-9)
+    both = here + there
+    slope = both[:, 2:] - both[:, :-2]
+    rest = -4 * float(np.vdot(slope, (there - here)[:, 1:-1])) / max(float(np.vdot(slope, slope)), 1e-9)
     return lag + max(-0.7, min(0.7, rest))
 
 
