@@ -70,8 +70,10 @@ def _run(given: Arguments) -> None:
     from evaluation.turning import TurningController
 
     check_writable(given.json_file)
-    # The profile's controller, which takes no part, may need the calibration that is only now being measured.
-    loaded = load(given.profile, given.plugin, [*(given.overrides or []), "aim={plugin: proportional}"])
+    # The profile's controller, which takes no part, may need the calibration that is only now being measured, and that
+    # may be there by half: the field of view is often known from the game's menu.
+    measured = ["aim={plugin: proportional}", "calibration.fov_deg=null", "calibration.degrees_per_count=null"]
+    loaded = load(given.profile, given.plugin, [*(given.overrides or []), *measured])
     actuation = loaded.roles.actuation.factory
     if actuation.reaches == "nothing" or (actuation.reaches == "desktop" and not given.live):
         raise UserError(
