@@ -24,8 +24,8 @@ from agent.history import CommandHistory
 from agent.types import Frame
 
 Array = NDArray[np.float64]
-Profile = NDArray[np.float32]
-"""Of a picture: (BANDS, n)."""
+Bands = NDArray[np.float32]
+"""Profiles of a picture, (BANDS, n)."""
 
 SMALLEST_PX = 96
 """Pictures that are lower or narrower show too little."""
@@ -85,7 +85,7 @@ class MotionEstimator:
     updates: int = 0
     _lens: Lens | None = field(default=None, init=False)
     _vertical: bool = field(default=False, init=False)
-    _last: tuple[int, Profile, Profile | None] | None = field(default=None, init=False)
+    _last: tuple[int, Bands, Bands | None] | None = field(default=None, init=False)
     _seen: deque[tuple[int, int, float, float]] = field(default_factory=lambda: deque(maxlen=WINDOW), init=False)
     _sent: deque[tuple[int, int, int]] = field(default_factory=lambda: deque(maxlen=4 * WINDOW), init=False)
     _fits: tuple[deque[_Fit], deque[_Fit]] = field(
@@ -93,7 +93,7 @@ class MotionEstimator:
     )
     _count: int = field(default=0, init=False)
     _turned_deg: float = field(default=0.0, init=False)
-    _overlay: list[Profile | float] = field(default_factory=lambda: [0.0, 0.0], init=False)
+    _overlay: list[Bands | float] = field(default_factory=lambda: [0.0, 0.0], init=False)
     _views: list[int] = field(default_factory=lambda: [0, 0], init=False)
 
     def begin(self, episode: int) -> None:
@@ -146,7 +146,7 @@ class MotionEstimator:
             "updates": self.updates,
         }
 
-    def _look_for_overlays(self, columns: Profile, rows: Profile | None) -> None:
+    def _look_for_overlays(self, columns: Bands, rows: Bands | None) -> None:
         """Keep the mean of what different views show: what does not turn with them remains in it."""
         if self._turned_deg < ANOTHER_DEG:
             return
@@ -232,12 +232,12 @@ class Lens:
         self._rows = _cylinder(len(range(0, height, step)), self.focal)
         self._rows = self._rows[self._rows < upper // step]
 
-    def columns(self, pixels: NDArray[np.uint8]) -> Profile:
+    def columns(self, pixels: NDArray[np.uint8]) -> Bands:
         """Return the picture's columns, float32 (BANDS, n): means over bands of its upper part."""
         small = pixels[: self._upper : 2 * self._step, :: self._step, 1].astype(np.float32)
         return _flattened(small.reshape(BANDS, -1, small.shape[1]).mean(axis=1)[:, self._columns])
 
-    def rows(self, pixels: NDArray[np.uint8]) -> Profile:
+    def rows(self, pixels: NDArray[np.uint8]) -> Bands:
         """Return its rows likewise."""
         small = pixels[: self._upper : self._step, : self._wide : 4 * self._step, 1].astype(np.float32)
         bands = small.reshape(small.shape[0], BANDS, -1).mean(axis=2).T
@@ -252,7 +252,7 @@ def _cylinder(size: int, focal: float) -> NDArray[np.intp]:
     return np.clip(np.rint(focal * np.tan(angles) + middle), 0, size - 1).astype(np.intp)
 
 
-def _flattened(profile: Profile) -> Profile:
+def _flattened(profile: Bands) -> Bands:
     """Return profiles smoothed, without their slow changes and by their local spread."""
     away = profile - cv2.blur(profile, (AROUND, 1))
     smooth = cv2.GaussianBlur(away, (5, 1), SMOOTH)
@@ -262,16 +262,16 @@ def _flattened(profile: Profile) -> Profile:
 
 @cache
 def _lags(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Return the shifts that are looked for between profiles of n places, and where what they share begins and ends."""
+    """Return the shifts that are looked for between profiles of n places, and what part of the first they share."""
     reach = int(REACH * n)
     lags = np.arange(-reach, reach + 1)
     return lags, np.maximum(0, -lags), np.minimum(n, n - lags)
 
 
-def shift(a: Profile, b: Profile) -> float:
+def shift(a: Bands, b: Bands) -> float:
     """Return by how many pixels b's profiles lie to the right of (below) a's; NaN where that is not sure."""
     bands, n = a.shape
-    lags, start, end = _lags(n)  # of a, which overlaps with b
+    lags, start, end = _lags(n)
     reach = len(lags) // 2
     padded = np.zeros((bands, n + 2 * reach), np.float32)
     padded[:, reach : reach + n] = b
@@ -283,8 +283,11 @@ def shift(a: Profile, b: Profile) -> float:
     scores /= np.sqrt(np.maximum(energy, 1e-3))
     best = int(np.argmax(scores))
     score = float(scores[best])
-    scores[max(0, best - APART) : best + APART + 1] = -1.0
-    if not score >= SURE or score - float(scores.max()) < CLEAR:
+    others = max(
+        (float(part.max()) for part in (scores[: max(0, best - APART)], scores[best + APART + 1 :]) if len(part)),
+        default=math.inf,
+    )  # too small a picture has none
+    if not score >= SURE or score - others < CLEAR:
         return math.nan
     lag = best - reach
     here, there = a[:, max(0, -lag) : n - max(0, lag)], b[:, max(0, lag) : n - max(0, -lag)]

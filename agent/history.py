@@ -122,15 +122,3 @@ class View:
             )
             for left, top, right, bottom in boxes
         ]
-
-    def in_picture(self, steady: Box, frame: Frame, at_ns: int, crosshair: tuple[float, float]) -> Box | None:
-        """Return where in a picture of that time a box is that `steady` gave; None where the view looks elsewhere."""
-        if self._focal_px is None:
-            return steady
-        f = self._focal_px(frame.width)
-        turned = [math.radians(a) for a in self._history.shown(at_ns)]
-        angles = [edge / f - turned[i % 2] for i, edge in enumerate(steady)]
-        if max(map(abs, angles)) > math.radians(LIMIT_DEG):
-            return None
-        left, top, right, bottom = (crosshair[i % 2] + f * math.tan(angle) for i, angle in enumerate(angles))
-        return left, top, right, bottom

@@ -70,10 +70,12 @@ def _run(given: Arguments) -> None:
     from evaluation.turning import TurningController
 
     check_writable(given.json_file)
-    # The profile's controller, which takes no part, may need the calibration that is only now being measured, and that
-    # may be there by half: the field of view is often known from the game's menu.
-    measured = ["aim={plugin: proportional}", "calibration.fov_deg=null", "calibration.degrees_per_count=null"]
-    loaded = load(given.profile, given.plugin, [*(given.overrides or []), *measured])
+    # The profile's controller, which takes no part, may need the calibration that is only now being measured.
+    overrides = [*(given.overrides or []), "aim={plugin: proportional}"]
+    fov = given.fov or _field_of_view_alone(given.profile)
+    if fov is not None and given.fov is None:
+        overrides.append("calibration.fov_deg=null")
+    loaded = load(given.profile, given.plugin, overrides)
     actuation = loaded.roles.actuation.factory
     if actuation.reaches == "nothing" or (actuation.reaches == "desktop" and not given.live):
         raise UserError(
@@ -91,7 +93,7 @@ def _run(given: Arguments) -> None:
         raise UserError(f"{loaded.path}: {why}{f' ({vetoes})' if vetoes else ''}; nothing is written")
     err.print("fitting", highlight=False)
     try:
-        found = fit(turner.recorded, known.view_width_px or turner.recorded.width, given.fov, turner.view)
+        found = fit(turner.recorded, known.view_width_px or turner.recorded.width, fov, turner.view)
     except UserError as error:
         raise UserError(f"{loaded.path}: {error}; nothing is written") from error
     for line in _described(found):
@@ -106,6 +108,27 @@ def _run(given: Arguments) -> None:
         set_values(loaded.path, "calibration", values)
         listed = ", ".join(f"{key}: {value}" for key, value in values.items())
         announce(f"profile (calibration has {listed} now)", loaded.path)
+
+
+def _field_of_view_alone(profile: str) -> float | None:
+    """Return the field of view of a profile that has it and no degrees a count, as is known from a game's menu.
+
+    For anything else such a calibration is refused. None where the profile cannot be read, which loading it will tell.
+    """
+    import yaml
+
+    from agent.profile import find_profile
+    from core.text import read_text
+
+    try:
+        data = yaml.safe_load(read_text(find_profile(profile), "the profile"))
+    except (UserError, yaml.YAMLError, ValueError):
+        return None
+    section = data.get("calibration") if isinstance(data, dict) else None
+    if not isinstance(section, dict) or section.get("degrees_per_count") is not None:
+        return None
+    fov = section.get("fov_deg")
+    return float(fov) if isinstance(fov, int | float) and 1 < fov < 179 else None
 
 
 def _described(found: Calibration) -> Iterator[str]:

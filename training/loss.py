@@ -1,9 +1,9 @@
 """The loss of YOLOv3 and YOLOv4: CIoU for boxes, binary cross-entropy for objectness and classes.
 
 Sources: Zheng et al., Distance-IoU Loss, AAAI 2020 (CIoU); Darknet's yolo_layer.c for the rest: sums over a picture,
-`iou_normalizer`, `obj_normalizer` and `cls_normalizer` of the cfg, no penalty for objectness where a predicted box
-overlaps some truth by more than `ignore_thresh`, and with `objectness_smooth` an objectness that learns the IoU of its
-box in place of 1, so that of the boxes of one thing the tightest has the highest score.
+`iou_normalizer`, `obj_normalizer` and `cls_normalizer` of the cfg, and no penalty for objectness where a predicted box
+overlaps some truth by more than `ignore_thresh`. With `objectness_smooth` the objectness of a box that is to learn a
+truth learns its IoU with that in place of 1, as YOLOv5 has it; Darknet's does so for every box above `ignore_thresh`.
 """
 
 from __future__ import annotations

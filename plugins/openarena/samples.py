@@ -109,7 +109,7 @@ def _demo(
 
 def script(bots: Sequence[str], rng: np.random.Generator) -> list[str]:
     """Return the console commands of a demo: turning, strafing and shooting on one's own, then the bots' own views."""
-    lines = ["god"]  # who lies dead does not play, and sees the others from the floor, or a table of points
+    lines = ["god"]  # who is shot dead does not play, and sees the others from the floor, or a table of points
     left = round(SECONDS * 1000 / footage.WAIT_MS)
     following = int(left * rng.uniform(0.35, 0.65))
     while left > following:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from agent.context import Context
@@ -62,7 +60,8 @@ class Choice:
     def costs(self, found: Detections, frame: Frame) -> tuple[list[Point], list[float]]:
         """Return the aim points, in pixels, and what each detection costs; infinity leaves it out.
 
-        Without numpy: of the few boxes that a picture has, each of its calls would cost more than all the arithmetic.
+        Without numpy: each of its calls costs more than all the arithmetic of the few boxes that a picture has. Of more
+        than some forty it would be the faster.
         """
         s = self._settings
         near, biggest, surest = self._weights
@@ -92,7 +91,8 @@ class Choice:
                 costs.append(math.inf)
                 continue
             size = math.sqrt(max(0.0, width * height)) if biggest else 0.0
-            costs.append(near * way - biggest * size - surest * confidence + rank * CLASS_COST)
+            cost = near * way - biggest * size - surest * confidence + rank * CLASS_COST
+            costs.append(cost if cost < math.inf else math.inf)  # what is no number is none to aim at
         return points, costs
 
     def cheapest(self, costs: list[float], last: int) -> int:
@@ -120,13 +120,9 @@ class Choice:
         self._patience.chose(target, frame)
         return target
 
-    def steady(self, xyxy: NDArray[np.float32], found: Detections, frame: Frame) -> list[Box]:
-        """Return boxes of what was found, (n, 4), where they would be if the view had never turned."""
-        return self._view.steady(xyxy, frame, found.at_ns or frame.at_ns, self.crosshair_px(frame))
-
-    def in_picture(self, steady: Box, found: Detections, frame: Frame) -> Box | None:
-        """Return where a box that `steady` gave is in the picture; None where the view looks elsewhere."""
-        return self._view.in_picture(steady, frame, found.at_ns or frame.at_ns, self.crosshair_px(frame))
+    def steady(self, found: Detections, frame: Frame) -> list[Box]:
+        """Return the boxes where they would be if the view had never turned."""
+        return self._view.steady(found.xyxy, frame, found.at_ns or frame.at_ns, self.crosshair_px(frame))
 
     def crosshair_px(self, frame: Frame) -> tuple[float, float]:
         """Return where the crosshair is."""
@@ -141,7 +137,7 @@ class BestSelection:
 
     def __init__(self, settings: Settings, context: Context) -> None:
         self._choice = Choice(settings, context)
-        self._near = Near(settings.same_px, self._choice)
+        self._near = Near(settings.same_px)
 
     def begin(self, episode: int) -> None:
         """Forget the target: a new episode begins."""
@@ -153,42 +149,42 @@ class BestSelection:
         if not len(detections):
             return None
         points, costs = self._choice.costs(detections, frame)
-        best = self._choice.cheapest(costs, self._near.find(detections, costs, frame))
+        steady = self._choice.steady(detections, frame)
+        best = self._choice.cheapest(costs, self._near.find(steady, costs))
         if best < 0:
             return None
-        self._near.take(detections, best, frame)
+        self._near.take(steady[best])
         return self._choice.target(detections, best, points, frame)
 
 
 class Near:
     """Knows the last target by its place."""
 
-    def __init__(self, same_px: float, choice: Choice) -> None:
+    def __init__(self, same_px: float) -> None:
         self._same_px = same_px
-        self._choice = choice
         self.begin()
 
     def begin(self) -> None:
         """Forget it: a new episode begins."""
         self._last: Box | None = None
 
-    def find(self, found: Detections, costs: list[float], frame: Frame) -> int:
-        """Return which detection is the last target, of those that count; -1 when none is."""
-        expected = None if self._last is None else self._choice.in_picture(self._last, found, frame)
-        if expected is None:
+    def find(self, steady: list[Box], costs: list[float]) -> int:
+        """Return which box is the last target, of those that count; -1 when none is."""
+        if self._last is None:
             return -1
-        left, top, right, bottom = expected
+        left, top, right, bottom = self._last
         x, y = left + right, top + bottom
-        closest, closest_away = -1, max(self._same_px, (right - left) / 2)
-        for i, (x1, y1, x2, y2) in enumerate(found.xyxy.tolist()):
+        limit = max(self._same_px, (right - left) / 2)
+        closest, closest_away = -1, math.inf
+        for i, (x1, y1, x2, y2) in enumerate(steady):
             away = math.hypot(x1 + x2 - x, y1 + y2 - y) / 2
-            if costs[i] < math.inf and (away < closest_away or (closest < 0 and away == closest_away)):
+            if away < closest_away and costs[i] < math.inf:
                 closest, closest_away = i, away
-        return closest
+        return closest if closest_away <= limit else -1
 
-    def take(self, found: Detections, which: int, frame: Frame) -> None:
-        """Take a detection for the last target."""
-        (self._last,) = self._choice.steady(found.xyxy[which : which + 1], found, frame)
+    def take(self, box: Box) -> None:
+        """Take a box for the last target."""
+        self._last = box
 
 
 @hookimpl

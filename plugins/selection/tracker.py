@@ -52,7 +52,7 @@ class TrackerSelection:
         self._detections = supervision.Detections
         self._settings = settings
         self._choice = best.Choice(settings, context)
-        self._near = best.Near(settings.same_px, self._choice)
+        self._near = best.Near(settings.same_px)
         self.begin(0)
 
     def begin(self, episode: int) -> None:
@@ -82,22 +82,22 @@ class TrackerSelection:
             return None
         choice = self._choice
         at_ns = detections.at_ns or frame.at_ns
-        steady = choice.steady(detections.xyxy, detections, frame)
+        steady = choice.steady(detections, frame)
         points, costs = choice.costs(detections, frame)
         ids = self._ids(detections, np.flatnonzero(np.isfinite(costs)), steady, at_ns)
-        which = choice.cheapest(costs, self._last(ids, detections, costs, frame))
+        which = choice.cheapest(costs, self._last(ids, steady, costs))
         if which < 0:
             return None
         self._remember(int(ids[which]), bool((ids == self._id).any()), at_ns)
-        self._near.take(detections, which, frame)
+        self._near.take(steady[which])
         return choice.target(detections, which, points, frame)
 
-    def _last(self, ids: NDArray[np.int64], found: Detections, costs: list[float], frame: Frame) -> int:
+    def _last(self, ids: NDArray[np.int64], steady: list[Box], costs: list[float]) -> int:
         """Return which detection is the target: by its id; else, while that is lost, the one taken in its place."""
         same = np.flatnonzero(ids == self._id).tolist() if self._id >= 0 else []
         if same:
             return int(same[0])
-        near = self._near.find(found, costs, frame)
+        near = self._near.find(steady, costs)
         # By its place only where that is no other's: a tracker gives no id to what it has seen once.
         return near if near >= 0 and (ids[near] < 0 or self._other in (-1, ids[near])) else -1
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent.calibration import Calibration
-from agent.ego_motion import MotionEstimator
+from agent.ego_motion import BANDS, MotionEstimator, shift
 from agent.history import CommandHistory
 from agent.types import Action, Frame
 from tests.evaluation.worlds import World
@@ -75,3 +75,12 @@ def test_the_same_pictures_and_counts_teach_the_same() -> None:
     first = once()
     assert first["updates"] > 0
     assert once() == first
+
+
+@pytest.mark.parametrize("places", [8, 11])
+def test_profiles_too_short_to_tell_shifts_apart_are_never_sure(places: int) -> None:
+    rng = np.random.default_rng(places)
+    for _ in range(50):
+        one, other = rng.normal(0, 1, (2, BANDS, places)).astype(np.float32)
+        assert np.isnan(shift(one, other))
+        assert np.isnan(shift(one, one))

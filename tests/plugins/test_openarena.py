@@ -195,7 +195,7 @@ def test_what_glows_is_not_drawn_where_the_truth_is_and_nothing_else_is_left_out
 
 
 @given(seed=st.integers(0, 2**31 - 1))
-def test_whoever_plays_for_a_data_set_cannot_be_killed(seed: int) -> None:
+def test_whoever_plays_for_a_data_set_is_made_a_god_before_anything_else(seed: int) -> None:
     from plugins.openarena.samples import script
 
     lines = script(["Sarge", "Grism"], np.random.default_rng(seed))
