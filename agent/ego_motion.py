@@ -283,10 +283,8 @@ def shift(a: Bands, b: Bands) -> float:
     scores /= np.sqrt(np.maximum(energy, 1e-3))
     best = int(np.argmax(scores))
     score = float(scores[best])
-    others = max(
-        (float(part.max()) for part in (scores[: max(0, best - APART)], scores[best + APART + 1 :]) if len(part)),
-        default=math.inf,
-    )  # too small a picture has none
+    elsewhere = (scores[: max(0, best - APART)], scores[best + APART + 1 :])
+    others = max((float(part.max()) for part in elsewhere if len(part)), default=math.inf)  # none: too small a picture
     if not score >= SURE or score - others < CLEAR:
         return math.nan
     lag = best - reach
