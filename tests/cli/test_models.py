@@ -144,7 +144,7 @@ def test_int8_from_end_to_end(agent, annotated: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["keras", "savedmodel"])
-def test_ones_own_training_comes_back_to_the_bit(agent, small: Path, kind: str) -> None:
+def test_ones_own_training_comes_back_to_the_bit(cli, small: Path, kind: str) -> None:
     if kind == "keras":
         code = (
             "from pathlib import Path; from engine.darknet import read_cfg, read_weights; from engine.keras_network import build\n"
@@ -159,9 +159,9 @@ def test_ones_own_training_comes_back_to_the_bit(agent, small: Path, kind: str) 
         )
         source = "mine.keras"
     else:
-        well(agent("convert", *SMALL, "--out", "first", "--target", "savedmodel"))
+        well(cli("convert", *SMALL, "--out", "first", "--target", "savedmodel"))
         source = "first/savedmodel"
-    well(agent("convert", "--keras", source, "--names", "small.names", "--out", "back"))
+    well(cli("convert", "--keras", source, "--names", "small.names", "--out", "back"))
     assert (small / "back" / "network.weights").read_bytes()[20:] == (small / "small.weights").read_bytes()[20:]
 
 
