@@ -202,6 +202,10 @@ def load_profile(path: Path, plugin_files: Sequence[Path] = (), overrides: Seque
     overridden = "aim" not in data
     apply_overrides(data, changes)
     source = _Source(path, root, changes)
+    if nulls := [
+        Problem(where, "holds a NUL character, which no name and no path may") for where in _nulls(data, (), set())
+    ]:
+        raise UserError("\n".join(source.report(nulls)))
     named = data.get("plugins")
     files = [path.parent / name for name in named if isinstance(name, str)] if isinstance(named, list) else []
     catalogue = discover([*plugin_files, *files])
@@ -284,6 +288,22 @@ def _read(path: Path) -> tuple[yaml.Node | None, Any, list[Problem]]:
         raise UserError(f"{path}:1:1: the profile is not valid YAML: {reason}") from error
     except Exception as error:  # what a tag promises and its value is not: !!int "", 2026-13-45
         raise UserError(f"{path}:1:1: the profile is not valid YAML: {error}") from error
+
+
+def _nulls(data: Any, where: tuple[Any, ...], seen: set[int]) -> Iterator[tuple[Any, ...]]:
+    """Go through the texts that hold a NUL character, with which the system takes no path.
+
+    :param seen: mappings and lists that were gone through: an alias may stand within its own anchor.
+    """
+    if isinstance(data, str):
+        if "\0" in data:
+            yield where
+    elif isinstance(data, dict | list) and id(data) not in seen:
+        seen.add(id(data))
+        for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+            if isinstance(key, str) and "\0" in key:
+                yield where
+            yield from _nulls(value, (*where, key), seen)
 
 
 def _sections(data: dict[str, Any]) -> Iterator[tuple[Role, tuple[str | int, ...], dict[str, Any]]]:

@@ -174,6 +174,27 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
 values = st.recursive(scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=6), v, max_size=3))
 
 
+nowhere = [("plugins", 0), ("mode",), ("capture", "plugin"), ("capture", "path"), ("detector", "model"), ("guards", 0)]
+
+
+@pytest.mark.parametrize("where", nowhere, ids=str)
+@pytest.mark.parametrize("key", [False, True], ids=["value", "key"])
+def test_a_nul_character_is_one_sentence_wherever_it_stands(tmp_path: Path, where: tuple, key: bool) -> None:
+    data: dict = {
+        "mode": "lock-step",
+        "capture": {"plugin": "doom"},
+        "detector": {"plugin": "oracle"},
+        "guards": [""],
+        "plugins": [""],
+    }
+    inner = data
+    for part in where[:-1]:
+        inner = inner[part]
+    inner[where[-1]] = {"a\0b": 1} if key else "a\0b.py"
+    with pytest.raises(UserError, match=r"p\.yaml:\d+:\d+: .*NUL character"):
+        load_profile(write(tmp_path, yaml.safe_dump(data)))
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.dictionaries(st.sampled_from(["mode", "capture", "detector", "guards", "aim", "plugins", "x"]), values))
 def test_any_mapping_is_a_profile_or_lines_of_errors(tmp_path: Path, data: dict) -> None:
