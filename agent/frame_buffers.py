@@ -17,8 +17,9 @@ from core.errors import UserError
 RING = 4
 """One that the loop works on, one that waits for it, one that is being written, and one to spare: where the capture
 grabs when it is asked, not where it runs ahead of the loop."""
-GROWTH = 1.5
-"""How much larger the memory becomes at the least when a picture does not fit: it cannot be given back."""
+GROWTH = 2.0
+"""How much larger the memory becomes at the least when a picture does not fit: it cannot be given back, and with this
+factor all that is ever made is less than four times what is needed, the least that any can promise."""
 
 Make = Callable[[tuple[int, ...]], NDArray[np.uint8]]
 """Makes an array of a shape."""

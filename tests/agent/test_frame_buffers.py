@@ -42,7 +42,7 @@ def test_a_window_that_changes_its_size_takes_little_memory() -> None:
         assert array is not None
         assert array.shape == (side, side, 4)
         array[...] = side % 256
-    assert sum(made) < 4.5 * RING * 4 * 400**2  # each half as large again as the one before, the last by half too large
+    assert sum(made) < 4 * RING * 4 * 400**2
 
 
 def test_where_there_is_no_such_memory_left_ordinary_memory_does() -> None:
