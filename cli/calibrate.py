@@ -72,8 +72,8 @@ def _run(given: Arguments) -> None:
     check_writable(given.json_file)
     # The profile's controller, which takes no part, may need the calibration that is only now being measured.
     overrides = [*(given.overrides or []), "aim={plugin: proportional}"]
-    fov = given.fov or _field_of_view_alone(given.profile)
-    if fov is not None and given.fov is None:
+    known_fov = _field_of_view_alone(given.profile)
+    if known_fov is not None:
         overrides.append("calibration.fov_deg=null")
     loaded = load(given.profile, given.plugin, overrides)
     actuation = loaded.roles.actuation.factory
@@ -93,7 +93,7 @@ def _run(given: Arguments) -> None:
         raise UserError(f"{loaded.path}: {why}{f' ({vetoes})' if vetoes else ''}; nothing is written")
     err.print("fitting", highlight=False)
     try:
-        found = fit(turner.recorded, known.view_width_px or turner.recorded.width, fov, turner.view)
+        found = fit(turner.recorded, known.view_width_px or turner.recorded.width, given.fov or known_fov, turner.view)
     except UserError as error:
         raise UserError(f"{loaded.path}: {error}; nothing is written") from error
     for line in _described(found):

@@ -144,9 +144,10 @@ def test_a_controller_that_wants_a_calibration_does_not_keep_one_from_it(agent, 
     assert "search_deg" in text
     kept = (line for line in text.splitlines() if not line.strip().startswith(measured))
     (tmp_path / "mine.yaml").write_text("\n".join(kept) + "\n")
-    done = agent("calibrate", "--profile", "mine.yaml")
-    assert done.returncode == 2
-    assert "so it needs --live" in " ".join(done.stderr.split())
+    for given in ((), ("--fov", 90)):
+        done = agent("calibrate", "--profile", "mine.yaml", *given)
+        assert done.returncode == 2
+        assert "so it needs --live" in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize(
