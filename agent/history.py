@@ -14,10 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.types import Frame
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom."""
+from agent.types import Box, Frame
 
 CAPACITY = 256
 """Motions that are remembered; older ones show in every picture."""

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 LEFT, RIGHT, MIDDLE = 1, 2, 4
 BUTTON_NAMES = {LEFT: "left", RIGHT: "right", MIDDLE: "middle"}
 
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -125,7 +128,7 @@ class Target:
     from the crosshair to the aim point, right and down positive.
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     class_id: int
     confidence: float
     aim_x: float

@@ -32,9 +32,13 @@ class Installation:
         """Return the data's archives in the order in which the game reads them: a later one wins."""
         return sorted((self.folder / GAME).glob("*.pk3"), key=lambda path: path.name.lower())
 
+    def names(self) -> frozenset[str]:
+        """Return the names of all files in the archives."""
+        return _names(tuple((path, path.stat().st_mtime_ns) for path in self.archives()))
+
     def maps(self) -> frozenset[str]:
         """Return the maps that bots can walk."""
-        names = _names(tuple((path, path.stat().st_mtime_ns) for path in self.archives()))
+        names = self.names()
         return frozenset(
             name.removeprefix("maps/").removesuffix(".aas")
             for name in names

@@ -228,8 +228,9 @@ def write(installation: Installation, path: Path, glow: bool = True) -> Path:
             model, part, skin = _parts(name)
             shader = f"reticle/{'head' if part == 'head' else 'body'}{numbers[f'{model}/{skin}']}"
             archive.writestr(name, _coloured(text, shader))
-        for name in [] if glow else _named(installation, _GLOW):
-            archive.writestr(name, _nothing())
+        if not glow:
+            for name in filter(_GLOW.fullmatch, sorted(installation.names())):
+                archive.writestr(name, _nothing())
         shaders = [_shader(part, number) for number in numbers.values() for part in ("head", "body")]
         archive.writestr("scripts/reticle.shader", "".join(shaders))
     return path
@@ -246,15 +247,6 @@ def _skins(installation: Installation) -> dict[str, str]:
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{installation.folder}: the game's data cannot be read ({error})") from error
     return found
-
-
-def _named(installation: Installation, pattern: re.Pattern[str]) -> list[str]:
-    """Return the files of the game's data that are named so."""
-    found: set[str] = set()
-    for path in installation.archives():
-        with zipfile.ZipFile(path) as archive:
-            found.update(name for name in archive.namelist() if pattern.fullmatch(name))
-    return sorted(found)
 
 
 def _nothing() -> bytes:

@@ -9,9 +9,8 @@ from pydantic import Field
 
 from agent.context import Context
 from agent.factories import SelectionFactory
-from agent.history import Box
 from agent.hookspecs import hookimpl
-from agent.types import Detections, Frame, Target
+from agent.types import Box, Detections, Frame, Target
 from plugins.selection import nearest
 from plugins.selection.patience import Patience
 

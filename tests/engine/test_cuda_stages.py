@@ -16,6 +16,7 @@ from engine.darknet import Network, read_cfg
 from engine.pipeline import Pipeline
 from engine.preprocess import Preprocessor
 from tests.conftest import ROOT
+from tests.engine.test_boxes import iou
 
 MODEL = ROOT / "models" / "doom-yolov4-tiny"
 
@@ -149,11 +150,7 @@ def test_int8_on_the_card_finds_what_float_finds_on_the_host(cudart) -> None:
     for pixels in itertools.islice(_pictures(), 40):
         one, other = card.run(pixels), host.run(pixels)
         found += len(other[0])
-        for box in other[0]:
-            low, high = np.maximum(one[0][:, :2], box[:2]), np.minimum(one[0][:, 2:], box[2:])
-            inside = np.prod(np.maximum(high - low, 0), axis=1)
-            areas = np.prod(one[0][:, 2:] - one[0][:, :2], axis=1) + np.prod(box[2:] - box[:2])
-            same += bool((inside / (areas - inside) > 0.6).any())
+        same += sum(any(iou(box, each) > 0.6 for each in one[0]) for box in other[0])
     assert found >= 40
     assert same >= 0.9 * found
 
