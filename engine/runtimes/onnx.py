@@ -43,8 +43,9 @@ CUDA = {
 """Channels last, and cuDNN's own choice of algorithm: each measured faster on an H200, as is a CUDA graph."""
 EXACT = {"use_tf32": "0"}
 """For float32 alone: with it float16 loses the tensor cores too, and YOLOv4-416 takes 10.3 ms and not 2.4."""
-CODES = {"prefer_nhwc": "0"}
-"""For INT8 alone: with channels last ONNX Runtime 1.31 refuses a convolution behind DequantizeLinear when it runs."""
+CODES = {"prefer_nhwc": "0", "fuse_conv_bias": "0"}
+"""For INT8 alone: with channels last ONNX Runtime 1.31 refuses a convolution behind DequantizeLinear when it runs, and
+with the bias fused it adds that once more in every run: its heads are 1 off in the first and 500 in the fifth."""
 
 log = logging.getLogger("reticle")
 

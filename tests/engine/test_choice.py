@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from conversion.bundle import make_bundle
@@ -45,6 +46,53 @@ def test_an_engine_that_computes_something_else_is_passed_over(files: ModelFiles
     (trial,) = choice.attempt(files, None, [("onnx:cpu", "fp32")], lambda: None)
     assert not trial.good
     assert "disagrees with the FP32 reference" in trial.reason
+
+
+def test_what_is_right_in_the_first_run_alone_is_passed_over(files: ModelFiles, monkeypatch) -> None:
+    class Drifting:
+        """Its `onnx:cpu` adds a bias in every run, as ONNX Runtime's CUDA provider did."""
+
+        description = "it drifts"
+
+        def __init__(self, job: Job) -> None:
+            self.each = float(job.engine == "onnx:cpu")
+            self.runs = 0
+
+        def outputs(self, pixels):
+            self.runs += 1
+            return [np.full((2, 2, 18), 10 + 0.005 * self.each * self.runs, np.float32)]
+
+        def time(self, pixels, runs: int):
+            self.runs += runs
+            return [(1_000_000, 0)] * runs
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(choice, "Worker", Drifting)
+    wanted = [("openvino", "fp32"), ("onnx:cpu", "fp32")]
+    right, drifting = choice.attempt(files, None, wanted, lambda: None)
+    assert right.good
+    assert "disagrees with the FP32 reference" in drifting.reason
+
+
+def test_without_openvino_onnx_runtime_is_what_the_others_are_compared_with(files: ModelFiles, monkeypatch) -> None:
+    asked = []
+
+    def refused(job: Job) -> None:
+        asked.append(job.engine)
+        raise UserError("as far as this")
+
+    monkeypatch.setattr(choice, "Worker", refused)
+    without = {name: entry for name, entry in choice.registered().items() if name != "openvino"}
+    monkeypatch.setattr(choice, "registered", lambda: without)
+    assert choice.candidates(files)[0] == ("onnx:cpu", "fp32")
+    with pytest.raises(UserError, match="as far as this"):
+        list(choice.attempt(files, None, [], lambda: None))
+    assert asked == ["onnx:cpu"]
 
 
 def test_a_busy_moment_does_not_choose(files: ModelFiles, monkeypatch) -> None:
