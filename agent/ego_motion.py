@@ -53,6 +53,9 @@ DELAYS_NS = np.arange(0, 400_000_001, 8_000_000)
 """The delays that are tried."""
 BLOCK = 2
 """Frames that are taken together."""
+STEEP_DEG, FORGOTTEN_NS = 25.0, 60_000_000_000
+"""Looking up or down by more, a turn moves the picture by less than its angle. How far one looks up is reckoned by the
+counts, and forgotten in such a time, since who is put somewhere else looks level again and no count says so."""
 DEAF_PX, STILL_PX = 4.0, 0.4
 """Where the picture should have moved by so much and did not by so much, it does not answer."""
 FEWEST_MOVED, MOVED_PX = 10, 3.0
@@ -93,6 +96,7 @@ class MotionEstimator:
     )
     _count: int = field(default=0, init=False)
     _turned_deg: float = field(default=0.0, init=False)
+    _pitch_deg: float = field(default=0.0, init=False)
     _overlay: list[Bands | float] = field(default_factory=lambda: [0.0, 0.0], init=False)
     _views: list[int] = field(default_factory=lambda: [0, 0], init=False)
 
@@ -101,6 +105,7 @@ class MotionEstimator:
         self._last = None
         self._seen.clear()
         self._sent.clear()
+        self._pitch_deg = 0.0
 
     def see(self, frame: Frame) -> None:
         """Take a frame in, before anything is decided on it."""
@@ -122,8 +127,10 @@ class MotionEstimator:
             mean if views >= FEWEST_VIEWS else 0.0 for mean, views in zip(self._overlay, self._views, strict=True)
         )
         # What turns right moves to the left.
+        right = math.nan if abs(self._pitch_deg) > STEEP_DEG else -shift(last[1] - still, columns - still)
+        self._pitch_deg *= math.exp((last[0] - frame.at_ns) / FORGOTTEN_NS)
         down = math.nan if rows is None or last[2] is None else -shift(last[2] - still_rows, rows - still_rows)
-        self._seen.append((last[0], frame.at_ns, -shift(last[1] - still, columns - still), down))
+        self._seen.append((last[0], frame.at_ns, right, down))
         self._count += 1
         if self._count % EVERY == 0 and len(self._sent) >= FEWEST_MOVED:
             self._fit()
@@ -135,6 +142,7 @@ class MotionEstimator:
             self._vertical |= dy != 0
             right, down = self.calibration.per_count or (0.0, 0.0)
             self._turned_deg += abs(dx * right) + abs(dy * down)
+            self._pitch_deg = max(-90.0, min(90.0, self._pitch_deg + dy * down * self.history.scale[1]))
 
     def to_dict(self) -> dict[str, float | int]:
         """Return what was learnt, for the report."""

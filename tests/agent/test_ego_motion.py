@@ -21,8 +21,9 @@ def run(
     frames: int = 300,
     late_ms: float = 0.0,
     dead: int = 0,
+    around_deg: float = 0.0,
 ) -> MotionEstimator:
-    """Turn a world to and fro, up and down; in its last `dead` frames it takes no motion."""
+    """Turn a world to and fro, and up and down about a pitch; in its last `dead` frames it takes no motion."""
     rng = np.random.default_rng(3)
     history = CommandHistory(int(delay_ms * 1e6))
     estimator = MotionEstimator(Calibration(fov_deg=world.fov_deg, degrees_per_count=told), history)
@@ -33,7 +34,8 @@ def run(
             world.turn(under_way.pop(0)[1])
         frame = Frame(world.picture(), i, at_ns, at_ns)
         estimator.see(frame)
-        up = -math.copysign(2.0, world.pitch_deg) if abs(world.pitch_deg) > 15 else float(rng.uniform(-2, 2))
+        off = world.pitch_deg - around_deg
+        up = -math.copysign(2.0, off) if abs(off) > 15 else float(rng.uniform(-2, 2))
         action = Action(round(3.0 * math.sin(i / 6) / abs(world.right)), round(up / world.down))
         estimator.sent(action.dx, action.dy, at_ns + OUT_NS)
         if i < frames - dead:
@@ -66,6 +68,11 @@ def test_a_right_calibration_stays_and_the_dead_teach_nothing() -> None:
     estimator = run(World(0.11, 0.11, width=320, height=240), (0.11, 0.11), 40.0, late_ms=40.0, dead=80)
     assert estimator.history.scale == pytest.approx((1.0, 1.0), abs=0.12)
     assert estimator.history.delay_ns / 1e6 == pytest.approx(40, abs=PERIOD_NS / 1e6)
+
+
+def test_a_view_that_stays_steeply_up_teaches_nothing_wrong() -> None:
+    estimator = run(World(0.11, 0.11, width=320, height=240), (0.11, 0.11), frames=500, around_deg=-60.0)
+    assert estimator.history.scale == pytest.approx((1.0, 1.0), abs=0.12)
 
 
 def test_the_same_pictures_and_counts_teach_the_same() -> None:
