@@ -27,9 +27,19 @@ RECORD_LIMIT_S, DRAW_LIMIT_S = 240.0, 300.0
 HEADER = 4096
 PLAIN: dict[str, float | str] = {
     "cg_railTrailTime": 0, "com_blood": 0, "cg_gibs": 0, "cg_marks": 0, "r_flares": 0, "cg_noProjectileTrail": 1,
-    "cg_drawCrosshair": 0, "cg_brassTime": 0, "cg_leiEnhancement": 0,
+    "cg_brassTime": 0, "cg_leiEnhancement": 0,
 }  # fmt: skip
 """No sparks and no blood before the players: what shines through them would change their colours."""
+MARKED: dict[str, float | str] = {
+    "cg_draw2D": 1, "cg_drawCrosshair": 1, "cg_crosshairHealth": 0, "cg_crosshairSize": 8, "cg_crosshairX": -316,
+    "cg_crosshairY": -236,
+}  # fmt: skip
+"""The crosshair, `skins.MARK`, in the corner at the top left: the game draws it for the living alone."""
+BARE: dict[str, float | str] = {
+    "cg_drawStatus": 0, "cg_drawAttacker": 0, "cg_drawRewards": 0, "cg_drawTimer": 0, "cg_lagometer": 0,
+    "cg_drawAmmoWarning": 0,
+}  # fmt: skip
+"""And nothing else where there is no status bar; letters and tables are in the archive."""
 
 
 def record(
@@ -67,7 +77,7 @@ def drawn(
     files: dict[str, Path | str] = {}
     if archive is not None:
         files[skins.ARCHIVE] = archive
-    plain = {} if archive is None else PLAIN
+    plain = {} if archive is None else {**PLAIN, **MARKED, **({} if settings.hud else BARE)}
     text = configuration(settings, cl_aviFrameRate=rate, cl_aviMotionJpeg=0, nextdemo="quit", com_maxfps=1000, **plain)
     with running(installation, text, files=files) as game:
         (game.folder / "demos").mkdir()

@@ -60,10 +60,12 @@ def collect(settings: Settings, frames: int, seed: int, validation: bool) -> Ite
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reticle-openarena-data-")))
         stack.enter_context(own_display(settings.width, settings.height))
-        archive = skins.write(installation, folder / skins.ARCHIVE, glow=False)
+        archives = [
+            skins.write(installation, folder / f"{i}-{skins.ARCHIVE}", glow=False, on_top=bool(i)) for i in (0, 1)
+        ]
         while left:
             before = left
-            for sample in _demo(installation, settings, archive, folder, rng, validation):
+            for sample in _demo(installation, settings, archives, folder, rng, validation):
                 yield sample
                 left -= 1
                 if not left:
@@ -76,7 +78,7 @@ def collect(settings: Settings, frames: int, seed: int, validation: bool) -> Ite
 def _demo(
     installation: Installation,
     settings: Settings,
-    archive: Path,
+    archives: Sequence[Path],
     folder: Path,
     rng: np.random.Generator,
     validation: bool,
@@ -98,9 +100,11 @@ def _demo(
     numbers = skins.colours(installation).only(bots)
     with (
         footage.drawn(installation, looks, demo, RATE, None) as plain,
-        footage.drawn(installation, looks, demo, RATE, archive) as coloured,
+        footage.drawn(installation, looks, demo, RATE, archives[looks.hud]) as coloured,
     ):
         for picture, truth in zip(footage.pictures(plain), footage.pictures(coloured), strict=False):
+            if not skins.alive(truth):
+                continue
             seen = numbers.seen(truth, picture)
             if (len(seen.xyxy) or rng.random() < EMPTY_SHARE) and alike(picture, truth):
                 yield _sample(picture, seen, name)

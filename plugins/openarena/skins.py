@@ -39,6 +39,15 @@ THIN = 1 / 4
 FEWEST_PIXELS = 4
 """Fewer pixels of a colour are no part of a player: the game's own pictures hold a few by chance."""
 
+MARK = (0, 0, 255)
+"""The crosshair's colour, BGR, in the truth of a recorded game: in the corner of a picture that somebody alive sees."""
+CROSSHAIR = "gfx/2d/crosshairb"
+"""What `cg_drawCrosshair 1` draws."""
+ON_TOP = ("gfx/2d/bigchars", "gfx/2d/select", "white")
+"""What letters and tables are drawn with."""
+ICONS = "scripts/iconsprites.shader"
+"""Where the game defines these; which definition of a name wins is not said, so that a file is replaced whole."""
+
 _GLOW = re.compile(r"models/(weapons2?/.+_flash(_\d)?|misc/telep)\.md3")
 """Models that are a glow and nothing else: of a shot at its muzzle, and of who has just appeared. They hide nobody from
 whoever looks, and would change the colours of what they are drawn over."""
@@ -216,10 +225,12 @@ def colours(installation: Installation) -> Colours:
     return Colours({model: number for number, model in enumerate(models, 1)})
 
 
-def write(installation: Installation, path: Path, glow: bool = True) -> Path:
+def write(installation: Installation, path: Path, glow: bool = True, on_top: bool = True) -> Path:
     """Write the archive with the coloured skins.
 
-    :param glow: whether what only glows is drawn, as where the game is played; without it the truth is whole.
+    :param glow: whether what only glows is drawn, as where the game is played; without it the truth is whole, and the
+        crosshair marks the living.
+    :param on_top: whether letters and tables are drawn.
     :raises UserError: the game's data cannot be read.
     """
     numbers = colours(installation).numbers
@@ -231,6 +242,9 @@ def write(installation: Installation, path: Path, glow: bool = True) -> Path:
         if not glow:
             for name in filter(_GLOW.fullmatch, sorted(installation.names())):
                 archive.writestr(name, _nothing())
+            ours = {CROSSHAIR: _flat(CROSSHAIR, "1 0 0")}
+            ours |= {} if on_top else {name: _unseen(name) for name in ON_TOP}
+            archive.writestr(ICONS, without(_newest(installation, ICONS), ours) + "".join(ours.values()))
         shaders = [_shader(part, number) for number in numbers.values() for part in ("head", "body")]
         archive.writestr("scripts/reticle.shader", "".join(shaders))
     return path
@@ -273,10 +287,48 @@ def _coloured(text: str, shader: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def without(text: str, names: Collection[str]) -> str:
+    """Return a script of shaders without those of these names."""
+    kept, at = [], 0
+    for match in re.finditer(r"(?m)^[ \t]*([^\s{}/]\S*)\s*(//[^\n]*\s*)?\{", text):
+        if match.start() < at:
+            continue  # a stage of a shader
+        depth, end = 1, match.end()
+        while depth and end < len(text):
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            end += 1
+        kept.append(text[at : match.start() if match[1] in names else end])
+        at = end
+    return "".join((*kept, text[at:]))
+
+
+def _newest(installation: Installation, name: str) -> str:
+    """Return a text of the game's data as the last archive has it; empty where none has."""
+    text = ""
+    for path in installation.archives():
+        with zipfile.ZipFile(path) as archive:
+            if name in archive.namelist():
+                text = archive.read(name).decode("latin-1")
+    return text
+
+
+def alive(pixels: NDArray[np.uint8]) -> bool:
+    """Tell whether a picture of the truth, uint8 (height, width, 3) BGR, is what somebody alive sees."""
+    height, width = pixels.shape[:2]
+    return bool((pixels[height // 120, width // 160] == MARK).all())
+
+
 def _shader(part: str, number: int) -> str:
-    green, blue = (1, 0) if part == "head" else (0, 1)
-    flat = f"map $whiteimage\n\t\trgbGen const ( {level(number):.6f} {green} {blue} )"
-    return f"reticle/{part}{number}\n{{\n\tnopicmip\n\t{{\n\t\t{flat}\n\t}}\n}}\n"
+    return _flat(f"reticle/{part}{number}", f"{level(number):.6f} {'1 0' if part == 'head' else '0 1'}")
+
+
+def _flat(name: str, colour: str) -> str:
+    """Return a shader of one colour, red, green and blue from 0 to 1, which no light changes."""
+    return f"{name}\n{{\n\tnopicmip\n\t{{\n\t\tmap $whiteimage\n\t\trgbGen const ( {colour} )\n\t}}\n}}\n"
+
+
+def _unseen(name: str) -> str:
+    return f"{name}\n{{\n\tnopicmip\n\t{{\n\t\tmap $whiteimage\n\t\tblendFunc GL_ZERO GL_ONE\n\t}}\n}}\n"
 
 
 def level(number: int) -> float:

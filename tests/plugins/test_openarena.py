@@ -194,6 +194,53 @@ def test_what_glows_is_not_drawn_where_the_truth_is_and_nothing_else_is_left_out
             assert first + 56 == end == len(data)
 
 
+@pytest.mark.parametrize("on_top", [True, False])
+def test_the_crosshair_marks_the_living_and_other_icons_stay_as_they_are(
+    made: Path, tmp_path: Path, on_top: bool
+) -> None:
+    old, new = (f"gfx/2d/crosshairb\n{{ {{ map {n}.tga }} }}\nicons/iconr\n{{ {{ map r{n}.tga }} }}\n" for n in "12")
+    for name, text in (("pak4.pk3", old), ("pak5.pk3", new)):
+        with zipfile.ZipFile(made / "baseoa" / name, "w") as archive:
+            archive.writestr(skins.ICONS, text)
+    installation = Installation(made / "openarena.x86_64", made)
+    with zipfile.ZipFile(skins.write(installation, tmp_path / "truth.pk3", False, on_top)) as archive:
+        text = archive.read(skins.ICONS).decode()
+    assert re.findall(r"(?m)^icons/iconr\n.*", text) == ["icons/iconr\n{ { map r2.tga } }"]
+    assert re.findall(r"gfx/2d/crosshairb[^)]*\)", text) == [
+        "gfx/2d/crosshairb\n{\n\tnopicmip\n\t{\n\t\tmap $whiteimage\n\t\trgbGen const ( 1 0 0 )"
+    ]
+    assert ("GL_ZERO GL_ONE" in text) == (not on_top)
+    with zipfile.ZipFile(skins.write(installation, tmp_path / "game.pk3")) as archive:
+        assert skins.ICONS not in archive.namelist(), "whoever plays sees the game's own"
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (320, 240), (1280, 960)])
+def test_who_is_alive_is_told_by_the_corner_alone(width: int, height: int) -> None:
+    pixels = np.full((height, width, 3), skins.MARK, np.uint8)
+    side = 8 * width // 640
+    pixels[:side, :side] = 30
+    assert not skins.alive(pixels)
+    pixels[:] = 30
+    pixels[:side, :side] = skins.MARK
+    assert skins.alive(pixels)
+
+
+shader_names = st.from_regex(r"[a-z]{1,6}/[a-z0-9_]{1,8}", fullmatch=True)
+shader_stages = st.lists(st.sampled_from(["\tnopicmip\n", "\t{\n\t\tmap a/b.tga\n\t}\n", "// c\n", "\n"]), max_size=4)
+shader_scripts = st.lists(st.tuples(shader_names, shader_stages, st.sampled_from(["\n", " ", "\n\n", " // x\n"])))
+
+
+@given(blocks=shader_scripts, data=st.data())
+def test_a_script_without_some_shaders_is_that_of_the_others(blocks: list, data: st.DataObject) -> None:
+    names = data.draw(st.sets(st.sampled_from(sorted({name for name, *_ in blocks})))) if blocks else set()
+
+    def script(chosen: list) -> str:
+        return "".join(f"{name}{gap}{{\n{''.join(stages)}}}\n" for name, stages, gap in chosen)
+
+    left = skins.without(script(blocks), names)
+    assert left.split() == script([block for block in blocks if block[0] not in names]).split()
+
+
 @given(seed=st.integers(0, 2**31 - 1))
 def test_whoever_plays_for_a_data_set_is_made_a_god_before_anything_else(seed: int) -> None:
     from plugins.openarena.samples import script
