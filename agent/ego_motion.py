@@ -53,9 +53,11 @@ DELAYS_NS = np.arange(0, 400_000_001, 8_000_000)
 """The delays that are tried."""
 BLOCK = 2
 """Frames that are taken together."""
-STEEP_DEG, FORGOTTEN_NS = 25.0, 60_000_000_000
-"""Looking up or down by more, a turn moves the picture by less than its angle. How far one looks up is reckoned by the
-counts, and forgotten in such a time, since who is put somewhere else looks level again and no count says so."""
+LEVEL, FEWEST_LEVEL, COMPARED_PX, COMPARED_EVERY = (0.85, 1.25), 4, 1.5, 3
+"""Looking up, a turn moves what is higher in the picture by less than what is lower; looking down, by more. One looks
+level enough where the median ratio of the upper half's shifts to the lower half's lies between the first two (from 17
+degrees up to 28 down, at 90 degrees of view and 4:3), over so many shifts or more of the lower half by so much. Every
+third frame is compared so, which costs two shifts more."""
 DEAF_PX, STILL_PX = 4.0, 0.4
 """Where the picture should have moved by so much and did not by so much, it does not answer."""
 FEWEST_MOVED, MOVED_PX = 10, 3.0
@@ -89,15 +91,17 @@ class MotionEstimator:
     _lens: Lens | None = field(default=None, init=False)
     _vertical: bool = field(default=False, init=False)
     _last: tuple[int, Bands, Bands | None] | None = field(default=None, init=False)
-    _seen: deque[tuple[int, int, float, float]] = field(default_factory=lambda: deque(maxlen=WINDOW), init=False)
+    _seen: deque[tuple[int, int, float, float, float, float]] = field(
+        default_factory=lambda: deque(maxlen=WINDOW), init=False
+    )
     _sent: deque[tuple[int, int, int]] = field(default_factory=lambda: deque(maxlen=4 * WINDOW), init=False)
     _fits: tuple[deque[_Fit], deque[_Fit]] = field(
         default_factory=lambda: (deque(maxlen=TOGETHER // EVERY), deque(maxlen=TOGETHER // EVERY)), init=False
     )
     _count: int = field(default=0, init=False)
     _turned_deg: float = field(default=0.0, init=False)
-    _pitch_deg: float = field(default=0.0, init=False)
     _overlay: list[Bands | float] = field(default_factory=lambda: [0.0, 0.0], init=False)
+    _level: bool = field(default=True, init=False)
     _views: list[int] = field(default_factory=lambda: [0, 0], init=False)
 
     def begin(self, episode: int) -> None:
@@ -105,7 +109,7 @@ class MotionEstimator:
         self._last = None
         self._seen.clear()
         self._sent.clear()
-        self._pitch_deg = 0.0
+        self._level = True
 
     def see(self, frame: Frame) -> None:
         """Take a frame in, before anything is decided on it."""
@@ -127,11 +131,14 @@ class MotionEstimator:
             mean if views >= FEWEST_VIEWS else 0.0 for mean, views in zip(self._overlay, self._views, strict=True)
         )
         # What turns right moves to the left.
-        right = math.nan if abs(self._pitch_deg) > STEEP_DEG else -shift(last[1] - still, columns - still)
-        self._pitch_deg *= math.exp((last[0] - frame.at_ns) / FORGOTTEN_NS)
         down = math.nan if rows is None or last[2] is None else -shift(last[2] - still_rows, rows - still_rows)
-        self._seen.append((last[0], frame.at_ns, right, down))
+        before, now = last[1] - still, columns - still
+        right, upper, lower = -shift(before, now), math.nan, math.nan
         self._count += 1
+        if self._count % COMPARED_EVERY == 0 and abs(right) > COMPARED_PX:
+            half = BANDS // 2
+            upper, lower = -shift(before[:half], now[:half]), -shift(before[half:], now[half:])
+        self._seen.append((last[0], frame.at_ns, right, down, upper, lower))
         if self._count % EVERY == 0 and len(self._sent) >= FEWEST_MOVED:
             self._fit()
 
@@ -142,7 +149,6 @@ class MotionEstimator:
             self._vertical |= dy != 0
             right, down = self.calibration.per_count or (0.0, 0.0)
             self._turned_deg += abs(dx * right) + abs(dy * down)
-            self._pitch_deg = max(-90.0, min(90.0, self._pitch_deg + dy * down * self.history.scale[1]))
 
     def to_dict(self) -> dict[str, float | int]:
         """Return what was learnt, for the report."""
@@ -175,7 +181,9 @@ class MotionEstimator:
         delays = np.append(DELAYS_NS, history.delay_ns).astype(np.float64)[:, None]
         now, then = (np.searchsorted(sent[:, 0], times - delays, side="right") for times in (seen[:, 1], seen[:, 0]))
         scale, delay_ns, heard = list(history.scale), float(history.delay_ns), False
-        for axis in (0, 1):
+        looks_level = level(seen[:, 4], seen[:, 5])
+        self._level = self._level if looks_level is None else looks_level
+        for axis in (0, 1) if self._level else (1,):
             turned = np.concatenate(([0.0], np.cumsum(sent[:, 1 + axis])))
             moved = seen[:, 2 + axis]
             expected = (turned[now] - turned[then]) * math.radians(per_count[axis]) * lens.focal
@@ -302,6 +310,19 @@ def shift(a: Bands, b: Bands) -> float:
     slope = both[:, 2:] - both[:, :-2]
     rest = -4 * float(np.vdot(slope, (there - here)[:, 1:-1])) / max(float(np.vdot(slope, slope)), 1e-9)
     return lag + max(-0.7, min(0.7, rest))
+
+
+def level(upper: Array, lower: Array) -> bool | None:
+    """Tell by the shifts of the picture's upper and lower half whether one looks neither steeply up nor down.
+
+    None where too few are known: a dark sky tells nothing.
+
+    :param upper: (n,), pixels, NaN where not known; `lower` too.
+    """
+    known = ~np.isnan(upper) & (np.abs(np.nan_to_num(lower)) > COMPARED_PX)
+    if known.sum() < FEWEST_LEVEL:
+        return None
+    return bool(LEVEL[0] <= np.median(upper[known] / lower[known]) <= LEVEL[1])
 
 
 def together(expected: Array, moved: Array, before_ns: Array, at_ns: Array) -> tuple[Array, Array]:

@@ -1,10 +1,10 @@
 """`engine: auto`: of what is installed, the fastest engine that agrees with the FP32 reference.
 
 Each candidate is loaded in a process of its own, run on a stored picture, compared with OpenVINO in float32 (where that
-is not installed, with ONNX Runtime on the processor or TensorFlow), and timed.
-One that fails or disagrees is passed over, with a sentence; the fastest few are then timed in turn, since a busy moment
-strikes one candidate alone where each is timed by itself. The choice is remembered under a key of the model, the
-hardware and the versions, so that only the first run of a model on a machine pays for it.
+is not installed, with ONNX Runtime on the processor or TensorFlow), and timed. One that fails or disagrees is passed
+over, with a sentence; the fastest few are then timed in turn, since a busy moment strikes one candidate alone where
+each is timed by itself. The choice is remembered under a key of the model, the hardware and the versions, so that only
+the first run of a model on a machine pays for it.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.05, "int8": 0.2}
 float32 1e-6, bfloat16 0.01, INT8 0.03; INT8 that a runtime computes wrongly 0.36."""
 RUNS = 15
 FINALISTS, ROUNDS, RUNS_A_ROUND = 3, 6, 5
-SETTLED = 5
-"""Runs before the one that is compared. What is wrong may add up from run to run and be next to nothing in the first:
-so it was with INT8 and biases that ONNX Runtime 1.31 fuses on CUDA."""
+SETTLING_RUNS = 5
+"""Runs before the one that is compared. What is wrong may add up from run to run and be small in the first: so it was
+with INT8 and the biases that ONNX Runtime 1.31 fuses on CUDA."""
 REFERENCES = ("openvino", "onnx:cpu", "tensorflow")
 """In float32, the first that is installed is what the others are compared with."""
 
@@ -83,11 +83,15 @@ def candidates(files: Files | Model) -> list[tuple[str, Precision]]:
                 needed = runtime.needs(precision)
                 if needed is None or needed in files.sha256:  # else conversion has not made it
                     found.append((name, precision))
-    return sorted(found, key=lambda pair: (pair != (_reference(), "fp32"), PRECISIONS.index(pair[1])))
+    reference = (_reference(files), "fp32")
+    return sorted(found, key=lambda pair: (pair != reference, PRECISIONS.index(pair[1])))
 
 
-def _reference() -> str:
-    there = {name for entry in registered().values() for name in entry.runtime.engines()}
+def _reference(files: Files | Model) -> str:
+    """Return the engine that the others are compared with in float32: the first of `REFERENCES` that can run this."""
+    runtimes = [entry.runtime for entry in registered().values()]
+    able = [runtime for runtime in runtimes if not (runtime.darknet_only and isinstance(files, OnnxFiles))]
+    there = {name for runtime in able for name in runtime.engines()}
     return next((name for name in REFERENCES if name in there), REFERENCES[0])
 
 
@@ -101,7 +105,7 @@ def attempt(
     """
     pixels = read_image(PICTURE)
     network = files.network(size)
-    with Worker(Job(files, size, _reference(), "fp32", where="host")) as worker:
+    with Worker(Job(files, size, _reference(files), "fp32", where="host")) as worker:
         reference = worker.outputs(pixels)
     for engine, precision in wanted:
         yield _try(Job(files, size, engine, precision), network, pixels, reference)
@@ -114,7 +118,8 @@ def _try(
     try:
         times: list[int] = []
         with Worker(_on_host(job)) as worker:
-            worker.time(pixels, SETTLED)
+            for _ in range(SETTLING_RUNS):
+                worker.outputs(pixels)
             error = _difference(network, worker.outputs(pixels), reference)
             description = worker.description
             if not find_runtime(job.engine).reads_onnx:  # then nothing but the network is ever in its graph

@@ -39,7 +39,7 @@ BARE: dict[str, float | str] = {
     "cg_drawStatus": 0, "cg_drawAttacker": 0, "cg_drawRewards": 0, "cg_drawTimer": 0, "cg_lagometer": 0,
     "cg_drawAmmoWarning": 0,
 }  # fmt: skip
-"""And nothing else where there is no status bar; letters and tables are in the archive."""
+"""And no status bar where the pictures have none; what is drawn all the same, the archive makes invisible."""
 
 
 def record(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +60,10 @@ def collect(settings: Settings, frames: int, seed: int, validation: bool) -> Ite
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reticle-openarena-data-")))
         stack.enter_context(own_display(settings.width, settings.height))
-        archives = [
-            skins.write(installation, folder / f"{i}-{skins.ARCHIVE}", glow=False, on_top=bool(i)) for i in (0, 1)
-        ]
+        archives: dict[bool, Path] = {}
+        for hud in (True, False):
+            path = folder / f"{int(hud)}-{skins.ARCHIVE}"
+            archives[hud] = skins.write(installation, path, "status bar" if hud else "bare")
         while left:
             before = left
             for sample in _demo(installation, settings, archives, folder, rng, validation):
@@ -78,7 +79,7 @@ def collect(settings: Settings, frames: int, seed: int, validation: bool) -> Ite
 def _demo(
     installation: Installation,
     settings: Settings,
-    archives: Sequence[Path],
+    archives: Mapping[bool, Path],
     folder: Path,
     rng: np.random.Generator,
     validation: bool,
@@ -102,13 +103,20 @@ def _demo(
         footage.drawn(installation, looks, demo, RATE, None) as plain,
         footage.drawn(installation, looks, demo, RATE, archives[looks.hud]) as coloured,
     ):
+        alive = False
         for picture, truth in zip(footage.pictures(plain), footage.pictures(coloured), strict=False):
             if not skins.alive(truth):
                 continue
+            alive = True
             seen = numbers.seen(truth, picture)
             if (len(seen.xyxy) or rng.random() < EMPTY_SHARE) and alike(picture, truth):
                 yield _sample(picture, seen, name)
     demo.unlink()
+    if not alive:
+        raise UserError(
+            "OpenArena did not draw the crosshair that marks what the living see; is there a mod among the archives in "
+            f"{installation.folder}?"
+        )
 
 
 def script(bots: Sequence[str], rng: np.random.Generator) -> list[str]:

@@ -14,12 +14,14 @@ import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UserError
+from plugins.openarena import shaders
 from plugins.openarena.installation import Installation
 from plugins.openarena.settings import BOTS
 
@@ -40,14 +42,19 @@ FEWEST_PIXELS = 4
 """Fewer pixels of a colour are no part of a player: the game's own pictures hold a few by chance."""
 
 MARK = (0, 0, 255)
-"""The crosshair's colour, BGR, in the truth of a recorded game: in the corner of a picture that somebody alive sees."""
+"""The crosshair's colour, BGR, where a recorded game's truth is drawn: in the corner of what somebody alive sees."""
 CROSSHAIR = "gfx/2d/crosshairb"
 """What `cg_drawCrosshair 1` draws."""
-ON_TOP = ("gfx/2d/bigchars", "gfx/2d/select", "white")
-"""What letters and tables are drawn with."""
 ICONS = "scripts/iconsprites.shader"
-"""Where the game defines these; which definition of a name wins is not said, so that a file is replaced whole."""
+"""Where the game defines what lies flat on the picture. It is not said which of two definitions wins, so that the file
+is replaced whole."""
 
+Drawn = Literal["game", "status bar", "bare"]
+"""For what the colours are: a game that is played; or a recorded game's truth, whole where things glow and with the
+living marked, beside pictures with a status bar or without one, where nothing lies flat on it but the mark."""
+
+_OVERLAY = re.compile(r"(icons|gfx/2d)/.+|white")
+"""The shaders of letters, tables and icons."""
 _GLOW = re.compile(r"models/(weapons2?/.+_flash(_\d)?|misc/telep)\.md3")
 """Models that are a glow and nothing else: of a shot at its muzzle, and of who has just appeared. They hide nobody from
 whoever looks, and would change the colours of what they are drawn over."""
@@ -225,12 +232,9 @@ def colours(installation: Installation) -> Colours:
     return Colours({model: number for number, model in enumerate(models, 1)})
 
 
-def write(installation: Installation, path: Path, glow: bool = True, on_top: bool = True) -> Path:
+def write(installation: Installation, path: Path, drawn: Drawn = "game") -> Path:
     """Write the archive with the coloured skins.
 
-    :param glow: whether what only glows is drawn, as where the game is played; without it the truth is whole, and the
-        crosshair marks the living.
-    :param on_top: whether letters and tables are drawn.
     :raises UserError: the game's data cannot be read.
     """
     numbers = colours(installation).numbers
@@ -239,15 +243,23 @@ def write(installation: Installation, path: Path, glow: bool = True, on_top: boo
             model, part, skin = _parts(name)
             shader = f"reticle/{'head' if part == 'head' else 'body'}{numbers[f'{model}/{skin}']}"
             archive.writestr(name, _coloured(text, shader))
-        if not glow:
+        if drawn != "game":
             for name in filter(_GLOW.fullmatch, sorted(installation.names())):
                 archive.writestr(name, _nothing())
-            ours = {CROSSHAIR: _flat(CROSSHAIR, "1 0 0")}
-            ours |= {} if on_top else {name: _unseen(name) for name in ON_TOP}
-            archive.writestr(ICONS, without(_newest(installation, ICONS), ours) + "".join(ours.values()))
-        shaders = [_shader(part, number) for number in numbers.values() for part in ("head", "body")]
-        archive.writestr("scripts/reticle.shader", "".join(shaders))
+            archive.writestr(ICONS, _icons(installation, drawn))
+        flat = [_shader(part, number) for number in numbers.values() for part in ("head", "body")]
+        archive.writestr("scripts/reticle.shader", "".join(flat))
     return path
+
+
+def _icons(installation: Installation, drawn: Drawn) -> str:
+    """Return the game's script of icons with the crosshair as the mark, and with nothing else that is drawn if bare."""
+    text = _last_text(installation, ICONS)
+    names = {name for name, _, _ in shaders.blocks(text)} | {name.rpartition(".")[0] for name in installation.names()}
+    unseen = {name for name in map(str.lower, names) if _OVERLAY.fullmatch(name)} if drawn == "bare" else set()
+    unseen.discard(CROSSHAIR)
+    rest = shaders.without(text, {CROSSHAIR, *unseen})
+    return "\n".join((rest, shaders.flat(CROSSHAIR, "1 0 0"), *map(shaders.unseen, sorted(unseen))))
 
 
 def _skins(installation: Installation) -> dict[str, str]:
@@ -287,29 +299,21 @@ def _coloured(text: str, shader: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def without(text: str, names: Collection[str]) -> str:
-    """Return a script of shaders without those of these names."""
-    kept, at = [], 0
-    for match in re.finditer(r"(?m)^[ \t]*([^\s{}/]\S*)\s*(//[^\n]*\s*)?\{", text):
-        if match.start() < at:
-            continue  # a stage of a shader
-        depth, end = 1, match.end()
-        while depth and end < len(text):
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
-            end += 1
-        kept.append(text[at : match.start() if match[1] in names else end])
-        at = end
-    return "".join((*kept, text[at:]))
+def _last_text(installation: Installation, name: str) -> str:
+    """Return a text of the game's data as the last archive has it; empty where none has.
 
-
-def _newest(installation: Installation, name: str) -> str:
-    """Return a text of the game's data as the last archive has it; empty where none has."""
-    text = ""
-    for path in installation.archives():
-        with zipfile.ZipFile(path) as archive:
-            if name in archive.namelist():
-                text = archive.read(name).decode("latin-1")
-    return text
+    :raises UserError: the game's data cannot be read.
+    """
+    text = b""
+    try:
+        for path in installation.archives():
+            with zipfile.ZipFile(path) as archive:
+                for found in archive.namelist():
+                    if found.lower() == name:
+                        text = archive.read(found)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{installation.folder}: the game's data cannot be read ({error})") from error
+    return text.decode("latin-1")
 
 
 def alive(pixels: NDArray[np.uint8]) -> bool:
@@ -319,16 +323,7 @@ def alive(pixels: NDArray[np.uint8]) -> bool:
 
 
 def _shader(part: str, number: int) -> str:
-    return _flat(f"reticle/{part}{number}", f"{level(number):.6f} {'1 0' if part == 'head' else '0 1'}")
-
-
-def _flat(name: str, colour: str) -> str:
-    """Return a shader of one colour, red, green and blue from 0 to 1, which no light changes."""
-    return f"{name}\n{{\n\tnopicmip\n\t{{\n\t\tmap $whiteimage\n\t\trgbGen const ( {colour} )\n\t}}\n}}\n"
-
-
-def _unseen(name: str) -> str:
-    return f"{name}\n{{\n\tnopicmip\n\t{{\n\t\tmap $whiteimage\n\t\tblendFunc GL_ZERO GL_ONE\n\t}}\n}}\n"
+    return shaders.flat(f"reticle/{part}{number}", f"{level(number):.6f} {'1 0' if part == 'head' else '0 1'}")
 
 
 def level(number: int) -> float:

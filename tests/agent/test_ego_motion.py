@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.calibration import Calibration
-from agent.ego_motion import BANDS, MotionEstimator, shift
+from agent.ego_motion import BANDS, COMPARED_PX, FEWEST_LEVEL, LEVEL, MotionEstimator, level, shift
 from agent.history import CommandHistory
 from agent.types import Action, Frame
 from tests.evaluation.worlds import World
@@ -70,9 +72,33 @@ def test_a_right_calibration_stays_and_the_dead_teach_nothing() -> None:
     assert estimator.history.delay_ns / 1e6 == pytest.approx(40, abs=PERIOD_NS / 1e6)
 
 
-def test_a_view_that_stays_steeply_up_teaches_nothing_wrong() -> None:
-    estimator = run(World(0.11, 0.11, width=320, height=240), (0.11, 0.11), frames=500, around_deg=-60.0)
+@pytest.mark.slow
+@pytest.mark.parametrize("around_deg", [-60.0, -35.0, 60.0])
+def test_a_view_that_stays_steeply_up_or_down_teaches_nothing_wrong(around_deg: float) -> None:
+    estimator = run(World(0.11, -0.11, width=320, height=240), (0.11, -0.11), frames=500, around_deg=around_deg)
     assert estimator.history.scale == pytest.approx((1.0, 1.0), abs=0.12)
+
+
+def test_a_view_that_comes_back_to_level_is_learnt_from_again() -> None:
+    estimator = run(World(0.11, 0.11, width=320, height=240, pitch_deg=-70.0), (0.07, 0.11), frames=300)
+    assert 0.07 * estimator.history.scale[0] == pytest.approx(0.11, rel=0.1)
+
+
+@given(
+    lower=st.lists(st.floats(-20, 20), min_size=8, max_size=60),
+    ratio=st.floats(-0.5, 2.0),
+    unknown=st.lists(st.integers(0, 59), max_size=60),
+)
+def test_the_view_is_level_where_both_halves_move_alike(lower: list[float], ratio: float, unknown: list[int]) -> None:
+    low = np.array(lower)
+    low[[i for i in unknown if i < len(low)]] = np.nan
+    few = np.sum(np.abs(np.nan_to_num(low)) > COMPARED_PX) < FEWEST_LEVEL
+    inside = LEVEL[0] + 1e-9 < ratio < LEVEL[1] - 1e-9
+    outside = ratio < LEVEL[0] - 1e-9 or ratio > LEVEL[1] + 1e-9
+    found = level(ratio * low, low)
+    assert (found is None) == few
+    assert few or found or not inside
+    assert few or not found or not outside
 
 
 def test_the_same_pictures_and_counts_teach_the_same() -> None:

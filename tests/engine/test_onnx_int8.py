@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from engine.onnx_int8 import PAIR, SATURATING, narrow_weights, saturation_probe
-from engine.runtimes.onnx import OnnxEngine
+from engine.runtimes.onnx import OnnxEngine, provider_options
 from engine.runtimes.openvino import OpenVinoEngine, saturates
 
 
@@ -89,3 +89,10 @@ def test_narrow_weights_stand_for_what_the_wide_ones_did() -> None:
     step = narrow["scales"][:, None, None, None]
     assert np.abs(narrow["weights"] * step - codes).max() <= step.max() / 2
     assert np.array_equal(numpy_helper.to_array(stored["weights"]), codes), "the graph given is left as it was"
+
+
+def test_on_cuda_biases_are_not_fused_and_channels_stay_first() -> None:
+    """ONNX Runtime 1.31 adds fused biases of a Q/DQ graph once more in every run: seen on an H200."""
+    options = {precision: provider_options(precision, 0) for precision in ("fp32", "fp16", "int8")}
+    assert [options[p]["fuse_conv_bias"] for p in options] == ["1", "1", "0"]
+    assert [options[p]["prefer_nhwc"] for p in options] == ["1", "1", "0"]

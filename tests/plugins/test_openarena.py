@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import psutil
@@ -21,8 +23,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.context import outside_a_run
+from core.display import own_display
 from core.errors import UserError
-from plugins.openarena import footage, skins
+from plugins.openarena import footage, shaders, skins
 from plugins.openarena.game_log import GameLog, Tally
 from plugins.openarena.installation import Installation, find
 from plugins.openarena.settings import BOTS, Settings, configuration
@@ -184,61 +187,79 @@ def test_what_glows_is_not_drawn_where_the_truth_is_and_nothing_else_is_left_out
         for name in glowing | solid:
             archive.writestr(name, b"IDP3")
     installation = Installation(made / "openarena.x86_64", made)
-    for glow in (True, False):
-        with zipfile.ZipFile(skins.write(installation, tmp_path / "truth.pk3", glow)) as archive:
+    for drawn in get_args(skins.Drawn):
+        with zipfile.ZipFile(skins.write(installation, tmp_path / "truth.pk3", drawn)) as archive:
             models = {name: archive.read(name) for name in archive.namelist() if name.endswith(".md3")}
-        assert set(models) == (set() if glow else glowing)
+        assert set(models) == (set() if drawn == "game" else glowing)
         for data in models.values():
             magic, version, _, _, frames, _, surfaces, _, first, _, _, end = struct.unpack_from("<4si64s9i", data)
             assert (magic, version, frames, surfaces) == (b"IDP3", 15, 1, 0)
             assert first + 56 == end == len(data)
 
 
-@pytest.mark.parametrize("on_top", [True, False])
-def test_the_crosshair_marks_the_living_and_other_icons_stay_as_they_are(
-    made: Path, tmp_path: Path, on_top: bool
+@pytest.mark.parametrize("spelt", [skins.ICONS, skins.ICONS.upper()])
+def test_the_crosshair_marks_the_living_and_nothing_else_lies_on_a_bare_picture(
+    made: Path, tmp_path: Path, spelt: str
 ) -> None:
-    old, new = (f"gfx/2d/crosshairb\n{{ {{ map {n}.tga }} }}\nicons/iconr\n{{ {{ map r{n}.tga }} }}\n" for n in "12")
+    old, new = (
+        f"gfx/2d/Crosshairb\n{{ {{ map {n}.tga }} }}\nicons/iconr\n{{ {{ map r{n}.tga }} }}\nmenu/x {{ {n} }} // end"
+        for n in "12"
+    )
     for name, text in (("pak4.pk3", old), ("pak5.pk3", new)):
         with zipfile.ZipFile(made / "baseoa" / name, "w") as archive:
-            archive.writestr(skins.ICONS, text)
+            archive.writestr(spelt, text)
+            archive.writestr("gfx/2d/bigchars.tga", b"")
     installation = Installation(made / "openarena.x86_64", made)
-    with zipfile.ZipFile(skins.write(installation, tmp_path / "truth.pk3", False, on_top)) as archive:
-        text = archive.read(skins.ICONS).decode()
-    assert re.findall(r"(?m)^icons/iconr\n.*", text) == ["icons/iconr\n{ { map r2.tga } }"]
-    assert re.findall(r"gfx/2d/crosshairb[^)]*\)", text) == [
-        "gfx/2d/crosshairb\n{\n\tnopicmip\n\t{\n\t\tmap $whiteimage\n\t\trgbGen const ( 1 0 0 )"
-    ]
-    assert ("GL_ZERO GL_ONE" in text) == (not on_top)
-    with zipfile.ZipFile(skins.write(installation, tmp_path / "game.pk3")) as archive:
-        assert skins.ICONS not in archive.namelist(), "whoever plays sees the game's own"
+    blocks = {}
+    for drawn in get_args(skins.Drawn):
+        with zipfile.ZipFile(skins.write(installation, tmp_path / "truth.pk3", drawn)) as archive:
+            found = archive.read(skins.ICONS).decode() if skins.ICONS in archive.namelist() else ""
+        blocks[drawn] = {name: found[start:end] for name, start, end in shaders.blocks(found)}
+    assert blocks["game"] == {}, "whoever plays sees the game's own"
+    for drawn in ("status bar", "bare"):
+        assert blocks[drawn]["menu/x"] == "menu/x { 2 }"
+        assert "rgbGen const ( 1 0 0 )" in blocks[drawn][skins.CROSSHAIR]
+        assert "gfx/2d/Crosshairb" not in blocks[drawn]
+    assert blocks["status bar"].keys() == {"menu/x", "icons/iconr", skins.CROSSHAIR}
+    assert blocks["bare"].keys() == {"menu/x", "icons/iconr", "gfx/2d/bigchars", skins.CROSSHAIR}
+    for name in ("icons/iconr", "gfx/2d/bigchars"):
+        assert "GL_ZERO GL_ONE" in blocks["bare"][name]
 
 
-@pytest.mark.parametrize(("width", "height"), [(640, 480), (320, 240), (1280, 960)])
-def test_who_is_alive_is_told_by_the_corner_alone(width: int, height: int) -> None:
-    pixels = np.full((height, width, 3), skins.MARK, np.uint8)
-    side = 8 * width // 640
-    pixels[:side, :side] = 30
-    assert not skins.alive(pixels)
-    pixels[:] = 30
-    pixels[:side, :side] = skins.MARK
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (320, 240), (1366, 768), (1920, 1080)])
+def test_who_is_alive_is_told_by_where_the_crosshair_is_drawn(width: int, height: int) -> None:
+    """The game reckons in 640x480, from the picture's middle, and stretches that to the picture."""
+    side = float(footage.MARKED["cg_crosshairSize"])
+    left, top = (
+        float(footage.MARKED[f"cg_crosshair{axis}"]) + (whole - side) / 2 for axis, whole in (("X", 640), ("Y", 480))
+    )
+    mark = np.zeros((height, width), bool)
+    mark[
+        math.ceil(top * height / 480) : math.floor((top + side) * height / 480),
+        math.ceil(left * width / 640) : math.floor((left + side) * width / 640),
+    ] = True
+    pixels = np.where(mark[..., None], skins.MARK, 30).astype(np.uint8)
     assert skins.alive(pixels)
+    pixels = np.where(mark[..., None], 30, skins.MARK).astype(np.uint8)
+    assert not skins.alive(pixels)
 
 
-shader_names = st.from_regex(r"[a-z]{1,6}/[a-z0-9_]{1,8}", fullmatch=True)
-shader_stages = st.lists(st.sampled_from(["\tnopicmip\n", "\t{\n\t\tmap a/b.tga\n\t}\n", "// c\n", "\n"]), max_size=4)
-shader_scripts = st.lists(st.tuples(shader_names, shader_stages, st.sampled_from(["\n", " ", "\n\n", " // x\n"])))
+shader_names = st.from_regex(r"[A-Za-z]{1,6}/[a-z0-9_]{1,8}|white", fullmatch=True)
+shader_stages = st.lists(
+    st.sampled_from(["\tnopicmip\n", "\t{\n\t\tmap a/b.tga\n\t}\n", "// } odd {\n", "/* { */", "\n", '"{"'])
+)
+shader_gaps = st.sampled_from(["\n", " ", "\n\n", " // x {\n", "/* c */", "\n// one\n// two }\n"])
 
 
-@given(blocks=shader_scripts, data=st.data())
+@given(blocks=st.lists(st.tuples(shader_names, shader_stages, shader_gaps), max_size=6), data=st.data())
 def test_a_script_without_some_shaders_is_that_of_the_others(blocks: list, data: st.DataObject) -> None:
-    names = data.draw(st.sets(st.sampled_from(sorted({name for name, *_ in blocks})))) if blocks else set()
+    names = data.draw(st.sets(st.sampled_from(sorted({name.lower() for name, *_ in blocks})))) if blocks else set()
 
     def script(chosen: list) -> str:
         return "".join(f"{name}{gap}{{\n{''.join(stages)}}}\n" for name, stages, gap in chosen)
 
-    left = skins.without(script(blocks), names)
-    assert left.split() == script([block for block in blocks if block[0] not in names]).split()
+    left = shaders.without(script(blocks), names)
+    assert left.split() == script([block for block in blocks if block[0].lower() not in names]).split()
 
 
 @given(seed=st.integers(0, 2**31 - 1))
@@ -456,6 +477,23 @@ def test_without_a_display_it_says_so_at_once(installed: None, agent, display: s
     assert done.returncode == 2
     assert "OpenArena needs a display, and " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_what_somebody_dead_sees_is_not_marked(installed: None, tmp_path: Path) -> None:
+    settings = Settings(maps=("oa_minia",), bots=0, hud=False)
+    installation = find(settings, outside_a_run(tmp_path))
+    archive = skins.write(installation, tmp_path / f"0-{skins.ARCHIVE}", "bare")
+    with own_display(settings.width, settings.height):
+        demo = footage.record(installation, settings, "oa_minia", {}, ["wait 150", "kill", "wait 250"], tmp_path)
+        with footage.drawn(installation, settings, demo, 4, archive) as video:
+            alive = [skins.alive(picture) for picture in footage.pictures(video)]
+    died = alive.index(False)
+    back = alive.index(True, died)
+    assert all(alive[1:died])
+    assert 8 <= died <= 14, "three seconds, at four pictures a second"
+    assert 4 <= back - died <= 20
+    assert all(alive[back:])
 
 
 @pytest.mark.slow
