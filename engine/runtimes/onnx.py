@@ -45,7 +45,7 @@ EXACT = {"use_tf32": "0"}
 """For float32 alone: with it float16 loses the tensor cores too, and YOLOv4-416 takes 10.3 ms and not 2.4."""
 CODES = {"prefer_nhwc": "0", "fuse_conv_bias": "0"}
 """For INT8 alone: with channels last ONNX Runtime 1.31 refuses a convolution behind DequantizeLinear when it runs, and
-with biases fused it adds them once more in every run: heads of up to 26 were off by 1 in the first, 500 in the fifth."""
+with biases fused it adds them once more in every run: heads of up to 26 were off by 1 in the first, by 500 later."""
 
 log = logging.getLogger("reticle")
 
