@@ -66,20 +66,18 @@ def record(
 
 @contextlib.contextmanager
 def drawn(
-    installation: Installation, settings: Settings, demo: Path, rate: int, archive: Path | None
+    installation: Installation, settings: Settings, demo: Path, rate: int, archive: Path, truth: bool
 ) -> Iterator[Path]:
     """Draw a demo at a fixed rate, and yield the video's file, which then goes.
 
     :param rate: frames a second of the game's time.
-    :param archive: skins to draw it with in place of the game's own.
+    :param archive: what it is drawn with over the game's own data.
+    :param truth: whether that is the coloured skins.
     :raises UserError: the game fails at it.
     """
-    files: dict[str, Path | str] = {}
-    if archive is not None:
-        files[skins.ARCHIVE] = archive
-    plain = {} if archive is None else {**PLAIN, **MARKED, **({} if settings.hud else BARE)}
-    text = configuration(settings, cl_aviFrameRate=rate, cl_aviMotionJpeg=0, nextdemo="quit", com_maxfps=1000, **plain)
-    with running(installation, text, files=files) as game:
+    more = {**PLAIN, **MARKED, **({} if settings.hud else BARE)} if truth else {}
+    text = configuration(settings, cl_aviFrameRate=rate, cl_aviMotionJpeg=0, nextdemo="quit", com_maxfps=1000, **more)
+    with running(installation, text, files={skins.ARCHIVE: archive}) as game:
         (game.folder / "demos").mkdir()
         (game.folder / "demos" / demo.name).symlink_to(demo)
         # A fixed step from the demo's begin on, so that both videos begin with the same moment.

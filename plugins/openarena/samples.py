@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,15 @@ TRIES = 4
 """Demos in which nobody is seen before it is given up."""
 
 
+@dataclass(frozen=True)
+class Archives:
+    """What demos are drawn with: the pictures, and the truth beside those with a status bar and those without."""
+
+    faces: Path
+    status_bar: Path
+    bare: Path
+
+
 def collect(settings: Settings, frames: int, seed: int, validation: bool) -> Iterator[Sample]:
     """Yield frames with their truth; the same seed draws the same scenes, but the game plays by chance.
 
@@ -60,10 +70,11 @@ def collect(settings: Settings, frames: int, seed: int, validation: bool) -> Ite
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reticle-openarena-data-")))
         stack.enter_context(own_display(settings.width, settings.height))
-        archives: dict[bool, Path] = {}
-        for hud in (True, False):
-            path = folder / f"{int(hud)}-{skins.ARCHIVE}"
-            archives[hud] = skins.write(installation, path, "status bar" if hud else "bare")
+        archives = Archives(
+            skins.write_faces(installation, folder / "faces.pk3"),
+            skins.write(installation, folder / "status-bar.pk3", "status bar"),
+            skins.write(installation, folder / "bare.pk3", "bare"),
+        )
         while left:
             before = left
             for sample in _demo(installation, settings, archives, folder, rng, validation):
@@ -79,7 +90,7 @@ def collect(settings: Settings, frames: int, seed: int, validation: bool) -> Ite
 def _demo(
     installation: Installation,
     settings: Settings,
-    archives: Mapping[bool, Path],
+    archives: Archives,
     folder: Path,
     rng: np.random.Generator,
     validation: bool,
@@ -99,17 +110,18 @@ def _demo(
     bots = {str(bot): int(rng.integers(1, 6)) for bot in rng.permutation(list(BOTS))[:count]}
     demo = footage.record(installation, looks, name, bots, script(list(bots), rng), folder)
     numbers = skins.colours(installation).only(bots)
+    truth = archives.status_bar if looks.hud else archives.bare
     with (
-        footage.drawn(installation, looks, demo, RATE, None) as plain,
-        footage.drawn(installation, looks, demo, RATE, archives[looks.hud]) as coloured,
+        footage.drawn(installation, looks, demo, RATE, archives.faces, truth=False) as plain,
+        footage.drawn(installation, looks, demo, RATE, truth, truth=True) as coloured,
     ):
         alive = False
-        for picture, truth in zip(footage.pictures(plain), footage.pictures(coloured), strict=False):
-            if not skins.alive(truth):
+        for picture, colours in zip(footage.pictures(plain), footage.pictures(coloured), strict=False):
+            if not skins.alive(colours):
                 continue
             alive = True
-            seen = numbers.seen(truth, picture)
-            if (len(seen.xyxy) or rng.random() < EMPTY_SHARE) and alike(picture, truth):
+            seen = numbers.seen(colours, picture)
+            if (len(seen.xyxy) or rng.random() < EMPTY_SHARE) and alike(picture, colours):
                 yield _sample(picture, seen, name)
     demo.unlink()
     if not alive:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from core.errors import UserError
 from plugins.openarena import shaders
 from plugins.openarena.installation import Installation
-from plugins.openarena.settings import BOTS
+from plugins.openarena.settings import BOTS, OWN_MODEL
 
 ARCHIVE = "zz-reticle-truth.pk3"
 """Later in the alphabet than the game's own archives, so that it wins."""
@@ -58,6 +58,7 @@ _OVERLAY = re.compile(r"(icons|gfx/2d)/.+|white")
 _GLOW = re.compile(r"models/(weapons2?/.+_flash(_\d)?|misc/telep)\.md3")
 """Models that are a glow and nothing else: of a shot at its muzzle, and of who has just appeared. They hide nobody from
 whoever looks, and would change the colours of what they are drawn over."""
+_FACE = re.compile(r"models/players/.+/icon_\w+\.tga")
 _SKIN = re.compile(r"models/players/(.+)/(head|upper|lower)_(\w+)\.skin")
 
 
@@ -252,9 +253,23 @@ def write(installation: Installation, path: Path, drawn: Drawn = "game") -> Path
     return path
 
 
+def write_faces(installation: Installation, path: Path) -> Path:
+    """Write an archive with which the face in the status bar is always one's own, also where a bot is followed.
+
+    A bot's would be a head that nobody is to find, in a place where no player of the game sees one.
+
+    :raises UserError: the game's data cannot be read.
+    """
+    own = _last(installation, f"models/players/{OWN_MODEL}/icon_default.tga")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in filter(_FACE.fullmatch, sorted(installation.names())):
+            archive.writestr(name, own)
+    return path
+
+
 def _icons(installation: Installation, drawn: Drawn) -> str:
     """Return the game's script of icons with the crosshair as the mark, and with nothing else that is drawn if bare."""
-    text = _last_text(installation, ICONS)
+    text = _last(installation, ICONS).decode("latin-1")
     names = {name for name, _, _ in shaders.blocks(text)} | {name.rpartition(".")[0] for name in installation.names()}
     unseen = {name for name in map(str.lower, names) if _OVERLAY.fullmatch(name)} if drawn == "bare" else set()
     unseen.discard(CROSSHAIR)
@@ -299,21 +314,21 @@ def _coloured(text: str, shader: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _last_text(installation: Installation, name: str) -> str:
-    """Return a text of the game's data as the last archive has it; empty where none has.
+def _last(installation: Installation, name: str) -> bytes:
+    """Return a file of the game's data as the last archive has it; empty where none has.
 
     :raises UserError: the game's data cannot be read.
     """
-    text = b""
+    data = b""
     try:
         for path in installation.archives():
             with zipfile.ZipFile(path) as archive:
                 for found in archive.namelist():
                     if found.lower() == name:
-                        text = archive.read(found)
+                        data = archive.read(found)
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{installation.folder}: the game's data cannot be read ({error})") from error
-    return text.decode("latin-1")
+    return data
 
 
 def alive(pixels: NDArray[np.uint8]) -> bool:

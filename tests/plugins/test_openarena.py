@@ -226,6 +226,19 @@ def test_the_crosshair_marks_the_living_and_nothing_else_lies_on_a_bare_picture(
         assert "GL_ZERO GL_ONE" in blocks["bare"][name]
 
 
+def test_every_face_in_the_status_bar_is_ones_own(made: Path, tmp_path: Path) -> None:
+    own, others = (
+        "models/players/angelyss/icon_default.tga",
+        [f"models/players/sarge/icon_{n}.tga" for n in ("default", "red")],
+    )
+    with zipfile.ZipFile(made / "baseoa" / "pak4.pk3", "w") as archive:
+        for name in (own, *others, "models/players/sarge/skin.tga"):
+            archive.writestr(name, name)
+    path = skins.write_faces(Installation(made / "openarena.x86_64", made), tmp_path / "faces.pk3")
+    with zipfile.ZipFile(path) as archive:
+        assert {name: archive.read(name).decode() for name in archive.namelist()} == dict.fromkeys((own, *others), own)
+
+
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (320, 240), (1366, 768), (1920, 1080)])
 def test_who_is_alive_is_told_by_where_the_crosshair_is_drawn(width: int, height: int) -> None:
     """The game reckons in 640x480, from the picture's middle, and stretches that to the picture."""
@@ -483,10 +496,10 @@ def test_without_a_display_it_says_so_at_once(installed: None, agent, display: s
 def test_what_somebody_dead_sees_is_not_marked(installed: None, tmp_path: Path) -> None:
     settings = Settings(maps=("oa_minia",), bots=0, hud=False)
     installation = find(settings, outside_a_run(tmp_path))
-    archive = skins.write(installation, tmp_path / f"0-{skins.ARCHIVE}", "bare")
+    archive = skins.write(installation, tmp_path / "bare.pk3", "bare")
     with own_display(settings.width, settings.height):
         demo = footage.record(installation, settings, "oa_minia", {}, ["wait 150", "kill", "wait 250"], tmp_path)
-        with footage.drawn(installation, settings, demo, 4, archive) as video:
+        with footage.drawn(installation, settings, demo, 4, archive, truth=True) as video:
             alive = [skins.alive(picture) for picture in footage.pictures(video)]
     died = alive.index(False)
     back = alive.index(True, died)
