@@ -11,7 +11,7 @@ import functools
 import re
 import struct
 import zipfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -256,13 +256,14 @@ def write(installation: Installation, path: Path, drawn: Drawn = "game") -> Path
 def write_faces(installation: Installation, path: Path) -> Path:
     """Write an archive with which the face in the status bar is always one's own, also where a bot is followed.
 
-    A bot's would be a head that nobody is to find, in a place where no player of the game sees one.
+    A bot's would be a head that nobody is to find, in a place where no player of the game sees one. Where the
+    data lack one's own, the faces stay.
 
     :raises UserError: the game's data cannot be read.
     """
     own = _last(installation, f"models/players/{OWN_MODEL}/icon_default.tga")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in filter(_FACE.fullmatch, sorted(installation.names())):
+        for name in filter(_FACE.fullmatch, sorted(installation.names()) if own else ()):
             archive.writestr(name, own)
     return path
 
@@ -278,13 +279,27 @@ def _icons(installation: Installation, drawn: Drawn) -> str:
 
 
 def _skins(installation: Installation) -> dict[str, str]:
-    found = {}
+    found = _read(installation, lambda name: _SKIN.fullmatch(name) is not None)
+    return {name: data.decode("latin-1") for name, data in found.items()}
+
+
+def _last(installation: Installation, name: str) -> bytes:
+    """Return a file of the game's data, however it is spelt, as the last archive has it; empty where none has."""
+    return next(reversed(_read(installation, lambda found: found.lower() == name).values()), b"")
+
+
+def _read(installation: Installation, wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    """Return files of the game's data by their names, each as its last archive has it, in the order of those.
+
+    :raises UserError: the game's data cannot be read.
+    """
+    found: dict[str, bytes] = {}
     try:
         for path in installation.archives():
             with zipfile.ZipFile(path) as archive:
-                for name in archive.namelist():
-                    if _SKIN.fullmatch(name):
-                        found[name] = archive.read(name).decode("latin-1")
+                for name in filter(wanted, archive.namelist()):
+                    found.pop(name, None)
+                    found[name] = archive.read(name)
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{installation.folder}: the game's data cannot be read ({error})") from error
     return found
@@ -312,23 +327,6 @@ def _coloured(text: str, shader: str) -> str:
         if comma and surface:
             lines.append(f"{surface}," if surface.lower().startswith("tag_") else f"{surface},{shader}")
     return "\n".join(lines) + "\n"
-
-
-def _last(installation: Installation, name: str) -> bytes:
-    """Return a file of the game's data as the last archive has it; empty where none has.
-
-    :raises UserError: the game's data cannot be read.
-    """
-    data = b""
-    try:
-        for path in installation.archives():
-            with zipfile.ZipFile(path) as archive:
-                for found in archive.namelist():
-                    if found.lower() == name:
-                        data = archive.read(found)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{installation.folder}: the game's data cannot be read ({error})") from error
-    return data
 
 
 def alive(pixels: NDArray[np.uint8]) -> bool:

@@ -239,6 +239,14 @@ def test_every_face_in_the_status_bar_is_ones_own(made: Path, tmp_path: Path) ->
         assert {name: archive.read(name).decode() for name in archive.namelist()} == dict.fromkeys((own, *others), own)
 
 
+def test_without_ones_own_face_the_others_stay(made: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(made / "baseoa" / "pak4.pk3", "w") as archive:
+        archive.writestr("models/players/sarge/icon_default.tga", "sarge")
+    path = skins.write_faces(Installation(made / "openarena.x86_64", made), tmp_path / "faces.pk3")
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == []
+
+
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (320, 240), (1366, 768), (1920, 1080)])
 def test_who_is_alive_is_told_by_where_the_crosshair_is_drawn(width: int, height: int) -> None:
     """The game reckons in 640x480, from the picture's middle, and stretches that to the picture."""
