@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+_FLOAT32, _INT32 = np.dtype(np.float32), np.dtype(np.int32)
+
 LEFT, RIGHT, MIDDLE = 1, 2, 4
 BUTTON_NAMES = {LEFT: "left", RIGHT: "right", MIDDLE: "middle"}
 
@@ -99,14 +101,12 @@ class Detections:
     def __post_init__(self) -> None:
         n = len(self.xyxy)
         for name, array, shape, dtype in (
-            ("xyxy", self.xyxy, (n, 4), np.float32),
-            ("confidence", self.confidence, (n,), np.float32),
-            ("class_id", self.class_id, (n,), np.int32),
+            ("xyxy", self.xyxy, (n, 4), _FLOAT32),
+            ("confidence", self.confidence, (n,), _FLOAT32),
+            ("class_id", self.class_id, (n,), _INT32),
         ):
             if array.shape != shape or array.dtype != dtype:
-                raise ValueError(
-                    f"Detections.{name}: expected {np.dtype(dtype)} {shape}, got {array.dtype} {array.shape}"
-                )
+                raise ValueError(f"Detections.{name}: expected {dtype} {shape}, got {array.dtype} {array.shape}")
 
     def __len__(self) -> int:
         return len(self.xyxy)

@@ -201,6 +201,9 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.write_bytes(data)
 
 
+_LINE = json.JSONEncoder(separators=(",", ":")).encode  # made once: `json.dumps` makes one a call
+
+
 class LineFile:
     """A file of JSON objects, one a line, written as they come and put in its place when it is closed.
 
@@ -220,7 +223,7 @@ class LineFile:
         if self._broken:
             return
         try:
-            self._file.write(json.dumps(row, separators=(",", ":")) + "\n")
+            self._file.write(_LINE(row) + "\n")
         except OSError as error:
             self._broken = True
             raise cannot_write(self._pending.target, error) from error

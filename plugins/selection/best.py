@@ -44,7 +44,9 @@ class Choice:
     """What each detection costs, and the target that the cheapest makes."""
 
     def __init__(self, settings: Settings, context: Context) -> None:
-        self._settings = settings
+        self._margin, self._min_confidence = settings.margin, settings.min_confidence
+        self._limit = math.inf if settings.fov_px is None else settings.fov_px
+        self._in_circle = settings.fov_shape == "circle"
         self._crosshair = context.crosshair
         self._view = context.view
         self._patience = Patience(settings.patience_s, context)
@@ -62,42 +64,45 @@ class Choice:
         Without numpy: each of its calls costs more than all the arithmetic of the few boxes that a picture has. Of more
         than some forty it would be the faster.
         """
-        s = self._settings
+        width, height = frame.width, frame.height
         near, biggest, surest = self._weights
-        near, biggest = near / (frame.width / 2), biggest / frame.height
-        limit, in_circle = (math.inf if s.fov_px is None else s.fov_px), s.fov_shape == "circle"
+        near, biggest = near / (width / 2), biggest / height
+        limit, in_circle, least = self._limit, self._in_circle, self._min_confidence
         aim_points, alike, priority = self._aim_points, len(self._aim_points) == 1, self._priority
+        part_x, part_y = aim_points[0]
         ahead_x, ahead_y = self._view.ahead_px(frame, found.at_ns or frame.at_ns)
-        middle_x, middle_y = self.crosshair_px(frame)
-        middle_x, middle_y = middle_x + ahead_x, middle_y + ahead_y
+        middle_x, middle_y = self._crosshair[0] * width + ahead_x, self._crosshair[1] * height + ahead_y
         given_up = self._patience.given_up(found, frame)
-        points, costs = [], []
-        rows = zip(found.xyxy.tolist(), found.confidence.tolist(), found.class_id.tolist(), strict=True)
-        for i, ((left, top, right, bottom), confidence, class_id) in enumerate(rows):
-            part_x, part_y = aim_points[0 if alike else class_id]
-            width, height = right - left, bottom - top
-            point = (left + part_x * width, top + part_y * height)
-            points.append(point)
-            off_x, off_y = point[0] - middle_x, point[1] - middle_y
-            way = math.hypot(off_x, off_y)
-            rank = 0 if priority is None else priority.get(class_id, -1)
+        points, costs, infinity, hypot = [], [], math.inf, math.hypot
+        confidences, kinds = found.confidence.tolist(), found.class_id.tolist()
+        for i, (left, top, right, bottom) in enumerate(found.xyxy.tolist()):
+            if not alike:
+                part_x, part_y = aim_points[kinds[i]]
+            width, height, confidence = right - left, bottom - top, confidences[i]
+            x, y = left + part_x * width, top + part_y * height
+            points.append((x, y))
+            off_x, off_y = x - middle_x, y - middle_y
+            way = hypot(off_x, off_y)
+            rank = 0 if priority is None else priority.get(kinds[i], -1)
             if (
                 rank < 0
                 or (way if in_circle else max(abs(off_x), abs(off_y))) > limit
-                or confidence < s.min_confidence
+                or confidence < least
                 or (given_up is not None and given_up[i])
             ):
-                costs.append(math.inf)
+                costs.append(infinity)
                 continue
-            size = math.sqrt(max(0.0, width * height)) if biggest else 0.0
-            cost = near * way - biggest * size - surest * confidence + rank * CLASS_COST
-            costs.append(cost if cost < math.inf else math.inf)  # what is no number is none to aim at
+            cost = near * way
+            if biggest:
+                cost -= biggest * math.sqrt(max(0.0, width * height))
+            cost += rank * CLASS_COST - surest * confidence
+            costs.append(cost if cost < infinity else infinity)  # what is no number is none to aim at
         return points, costs
 
     def cheapest(self, costs: list[float], last: int) -> int:
         """Return which detection is best, the last target (-1: none) unless another is better by the margin."""
         if last >= 0:
-            costs[last] -= self._settings.margin
+            costs[last] -= self._margin
         cost = min(costs)
         return costs.index(cost) if cost < math.inf else -1
 
