@@ -108,9 +108,12 @@ extern "C" __global__ void decode(const Head* heads, int classes, float threshol
 #define MOST 384
 #define WORDS (MOST / 32)
 
-// What the host reads, in its own memory: how many candidates there are, and which of them survive, best first; none of
-// these where there are more than MOST candidates.
-struct Answer { int found; int kept; int unused[6]; Row rows[MOST]; };
+// What the host reads, in its own memory: how many candidates there are, how many of them survive, and these, best
+// first, with left, top, right and bottom in pixels of the frame; none where there are more than MOST candidates.
+struct Answer { int counts[2]; int unused[6]; float boxes[MOST][4]; float scores[MOST]; int kinds[MOST]; };
+
+// From the network's input to the frame, x and y: what is taken away, what is multiplied by, and the frame's size.
+struct ToFrame { float shift[2]; float scale[2]; float limit[2]; };
 
 // Whether two boxes overlap by more than iou, computed as OpenCV does.
 __device__ bool overlap(float4 a, float4 b, float iou) {
@@ -124,7 +127,7 @@ __device__ bool overlap(float4 a, float4 b, float iou) {
 
 // Greedy non-maximum suppression within each class, by one block of MOST threads; the count of candidates is then 0
 // again, for the next frame.
-extern "C" __global__ void suppress(Found* found, Answer* answer, float iou) {
+extern "C" __global__ void suppress(Found* found, Answer* answer, const ToFrame* frame, float iou) {
     __shared__ unsigned long long keys[MOST];
     __shared__ float4 boxes[MOST];
     __shared__ int kinds[MOST];
@@ -134,8 +137,8 @@ extern "C" __global__ void suppress(Found* found, Answer* answer, float iou) {
     __syncthreads();
     if (i == 0) {
         found->count = 0;
-        answer->found = n;
-        answer->kept = 0;
+        answer->counts[0] = n;
+        answer->counts[1] = 0;
     }
     if (n > MOST) return;
 
@@ -187,9 +190,14 @@ extern "C" __global__ void suppress(Found* found, Answer* answer, float iou) {
         for (int word = 0; word < rank / 32; ++word) place += __popc(stays[word]);
         row.box[2] += row.box[0];
         row.box[3] += row.box[1];
-        answer->rows[place] = row;
+        for (int k = 0; k < 4; ++k) {
+            float at = (row.box[k] - frame->shift[k % 2]) * frame->scale[k % 2], limit = frame->limit[k % 2];
+            answer->boxes[place][k] = at < 0 ? 0 : at > limit ? limit : at;  // what is no number stays so
+        }
+        answer->scores[place] = row.score;
+        answer->kinds[place] = row.kind;
         int last = __popc(stays[rank / 32] >> (rank % 32) >> 1);
         for (int word = rank / 32 + 1; word < words; ++word) last += __popc(stays[word]);
-        if (last == 0) answer->kept = place + 1;
+        if (last == 0) answer->counts[1] = place + 1;
     }
 }

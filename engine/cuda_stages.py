@@ -38,6 +38,13 @@ ROW = np.dtype(
 """A candidate as the kernel writes it."""
 COUNT_BYTES = 32
 """What stands before the rows: counts, and room."""
+ANSWER = np.dtype(
+    [
+        ("counts", np.int32, 2), ("unused", np.int32, 6), ("boxes", np.float32, (MOST, 4)),
+        ("scores", np.float32, MOST), ("kinds", np.int32, MOST),
+    ]
+)  # fmt: skip
+"""What the host reads of the survivors, as the kernel writes it."""
 HEAD = np.dtype(
     [
         ("values", np.uint64), ("units", np.uint64), ("half", np.int32), ("cells", np.int32), ("anchors", np.int32),
@@ -164,12 +171,17 @@ class CudaStages:
         self._size = (network.width, network.height)
         self._found = Buffer(self._cudart, (COUNT_BYTES + LIMIT * ROW.itemsize,), np.uint8)
         self._found.upload(self._stream)  # a count of 0
-        answer = page_locked(self._cudart, (COUNT_BYTES + MOST * ROW.itemsize,))
-        self._counts = answer[:8].view(np.int32)
-        self._kept = answer[COUNT_BYTES:].view(ROW)
+        self._to_frame = Buffer(self._cudart, (6,), np.float32)
+        answer = page_locked(self._cudart, (1,), ANSWER)
+        fields = answer[0]
+        self._counts = fields["counts"]
+        self._boxes, self._scores, self._kinds = fields["boxes"], fields["scores"], fields["kinds"]
         self._heads, self._decoding, self._blocks = self._head_table(network, threshold)
         self._suppressing = Arguments(
-            ctypes.c_void_p(self._found.device), ctypes.c_void_p(answer.ctypes.data), float(nms)
+            ctypes.c_void_p(self._found.device),
+            ctypes.c_void_p(answer.ctypes.data),
+            ctypes.c_void_p(self._to_frame.device),
+            float(nms),
         )
         self._run = self._recorded() if ready.recordable else self._launched
         self._shape: tuple[int, ...] = ()
@@ -227,22 +239,20 @@ class CudaStages:
     def boxes(self, outputs: Sequence[NDArray[np.float32]]) -> Rows:
         """Return what was found in the frame last prepared: boxes xyxy in its pixels, best first."""
         found, kept = self._counts.tolist()
-        if found > LIMIT:
-            return self._to_frame(self._decoder.decode(self._downloaded()))
-        if found > MOST:
-            self._found.download(self._stream, COUNT_BYTES + found * ROW.itemsize)
-            checked(self._cudart, self._cudart.cudaStreamSynchronize(self._stream))
-            rows = self._found.array[COUNT_BYTES:].view(ROW)[:found]
-            rows = rows[np.argsort(rows["order"])]  # the kernel's threads end in any order
-            return self._to_frame(survivors(rows["box"].copy(), rows["score"].copy(), rows["kind"].copy(), self._nms))
-        rows = self._kept[:kept]
-        return self._to_frame((rows["box"], rows["score"].copy(), rows["kind"].copy()))
+        if found <= MOST:
+            return self._boxes[:kept].copy(), self._scores[:kept].copy(), self._kinds[:kept].copy()
+        boxes, scores, classes = self._decoded() if found > LIMIT else self._suppressed(found)
+        return mapped(boxes, self._mapping), scores, classes
 
-    def _to_frame(self, rows: Rows) -> Rows:
-        boxes, scores, classes = rows
-        if len(boxes):
-            boxes = mapped(boxes, self._mapping)
-        return boxes, scores, classes
+    def _decoded(self) -> Rows:
+        return self._decoder.decode(self._downloaded())
+
+    def _suppressed(self, found: int) -> Rows:
+        self._found.download(self._stream, COUNT_BYTES + found * ROW.itemsize)
+        checked(self._cudart, self._cudart.cudaStreamSynchronize(self._stream))
+        rows = self._found.array[COUNT_BYTES:].view(ROW)[:found]
+        rows = rows[np.argsort(rows["order"])]  # the kernel's threads end in any order
+        return survivors(rows["box"].copy(), rows["score"].copy(), rows["kind"].copy(), self._nms)
 
     def _downloaded(self) -> list[NDArray[np.floating]]:
         """Return the heads, each (h, w, channels)."""
@@ -293,3 +303,5 @@ class CudaStages:
             width / placed.width, height / placed.height, self._fit.pad,
         )  # fmt: skip
         self._mapping = mapping(placed, width, height)
+        self._to_frame.array[...] = np.concatenate([each[:2] for each in self._mapping])
+        self._to_frame.upload(self._stream)

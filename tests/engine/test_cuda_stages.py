@@ -1,6 +1,7 @@
 """Pixels and heads on an NVIDIA card against the host's, skipped where there is none; the kernels' source everywhere."""
 
 import itertools
+import math
 import re
 from collections.abc import Iterator
 
@@ -174,19 +175,21 @@ def _pictures() -> Iterator[np.ndarray]:
 
 
 def test_the_kernels_structures_are_laid_out_as_they_are_read() -> None:
-    from engine.cuda_stages import COUNT_BYTES, HEAD, MOST, ROW
+    from engine.cuda_stages import ANSWER, COUNT_BYTES, HEAD, MOST, ROW
 
     source = (ROOT / "engine" / "cuda_kernels.cu").read_text()
-    sizes = {"float": 4, "int": 4, "const void*": 8, "const float*": 8}
-    for name, dtype in (("Row", ROW), ("Head", HEAD)):
-        (content,) = re.findall(rf"struct {name} \{{(.*?)\}};", source)
-        fields = re.findall(r"((?:const )?\w+\*?) (\w+)(?:\[(\d+)\])?;", content)
-        assert [field for _, field, _ in fields] == list(dtype.names)
-        assert [sizes[kind] * int(count or 1) for kind, _, count in fields] == [dtype[n].itemsize for n in dtype.names]
-    for name in ("Found", "Answer"):
-        (before,) = re.findall(rf"struct {name} \{{(.*?)Row rows", source)
-        assert 4 * sum(int(count or 1) for count in re.findall(r"int \w+(?:\[(\d+)\])?;", before)) == COUNT_BYTES
     assert f"#define MOST {MOST}\n" in source
+    sizes = {"float": 4, "int": 4, "const void*": 8, "const float*": 8}
+    for name, dtype in (("Row", ROW), ("Head", HEAD), ("Answer", ANSWER)):
+        (content,) = re.findall(rf"struct {name} \{{(.*?)\}};", source)
+        fields = re.findall(r"((?:const )?\w+\*?) (\w+)((?:\[\w+\])*);", content.replace("MOST", str(MOST)))
+        assert [field for _, field, _ in fields] == list(dtype.names)
+        counts = [math.prod(int(n) for n in re.findall(r"\d+", shape)) for _, _, shape in fields]
+        assert [sizes[kind] * n for (kind, _, _), n in zip(fields, counts, strict=True)] == [
+            dtype[n].itemsize for n in dtype.names
+        ]
+    (before,) = re.findall(r"struct Found \{(.*?)Row rows", source)
+    assert 4 * sum(int(count or 1) for count in re.findall(r"int \w+(?:\[(\d+)\])?;", before)) == COUNT_BYTES
 
 
 def test_the_kernels_arguments_are_as_many_as_are_given(network: Network, monkeypatch) -> None:
@@ -197,7 +200,7 @@ def test_the_kernels_arguments_are_as_many_as_are_given(network: Network, monkey
     made: list[int] = []
     monkeypatch.setattr(cuda_stages, "Arguments", lambda *values: made.append(len(values)))
     monkeypatch.setattr(cuda_stages, "Buffer", Unloaded)
-    monkeypatch.setattr(cuda_stages, "page_locked", lambda cudart, shape: np.zeros(shape, np.uint8))
+    monkeypatch.setattr(cuda_stages, "page_locked", lambda cudart, shape, dtype=np.uint8: np.zeros(shape, dtype))
     monkeypatch.setattr(cuda_stages, "Kernels", lambda cudart: None)
     tensor = cuda_stages.DeviceTensor(0, False, (1, 3, network.height, network.width))
     ready = cuda_stages.DeviceNetwork(None, None, tensor, (tensor,) * len(network.heads), lambda: None)
