@@ -9,7 +9,7 @@ from typing import Any
 
 from agent.context import outside_a_run
 from agent.profile import LoadedProfile, load_profile
-from agent.session import prepare
+from agent.session import check_all, prepare
 from core.errors import UserError
 from core.progress import Progress, counter, silent
 from core.text import to_csv
@@ -125,6 +125,7 @@ def arena(config: ArenaConfig, progress: Progress = silent) -> ArenaResult:
     players = _players(config)
     if loaded.profile.mode != "lock-step":
         return _in_windows(config, loaded, players, progress)
+    _check_scenarios(loaded, config)
     _prepare(loaded, config, players)
     trials = list(_trials(config, players))
     count = counter(progress, "episodes", len(trials))
@@ -182,6 +183,15 @@ def _players(config: ArenaConfig) -> list[Player]:
         for name in config.controllers
         if player.who != "random"
     ] + [player for player in players if player.who == "random"]
+
+
+def _check_scenarios(loaded: LoadedProfile, config: ArenaConfig) -> None:
+    """See that all is there before any process is started.
+
+    :raises UserError: it is not.
+    """
+    captures = [loaded.with_settings("capture", scenario=name) for name in config.scenarios]
+    check_all(captures or [loaded.roles.capture], outside_a_run(config.profile.resolve().parent))
 
 
 def _prepare(loaded: LoadedProfile, config: ArenaConfig, players: Sequence[Player]) -> None:

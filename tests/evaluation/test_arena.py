@@ -3,7 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.profile import find_profile
+from core.errors import UserError
+from evaluation import tournament
 from evaluation.statistics import mean_interval as interval
+from evaluation.tournament import ArenaConfig
 
 
 def test_an_interval_holds_its_mean_and_narrows() -> None:
@@ -61,3 +65,13 @@ def test_bad_input(agent, arguments: tuple[str, ...], says: str) -> None:
     assert done.returncode == 2, done.stdout + done.stderr
     assert says in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+def test_what_is_not_there_is_refused_before_a_process_is_started(monkeypatch) -> None:
+    def started(*arguments: object) -> None:
+        raise AssertionError("episodes are being played")
+
+    monkeypatch.setattr(tournament, "play_trials", started)
+    config = ArenaConfig(find_profile("doom.yaml"), scenarios=("basic", "nowhere"), baselines=("random",))
+    with pytest.raises(UserError, match='there is no Doom scenario "nowhere"'):
+        tournament.arena(config)
