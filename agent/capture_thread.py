@@ -7,75 +7,87 @@ half of a frame's time on average, and a grab takes far less than that.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
 
 from agent.roles import Capture, OnDemandCapture
 from agent.types import Frame
 
 
 class Slot:
-    """Holds one frame. A newer one replaces an unread one, which counts as dropped.
+    """Holds one frame, for one thread that puts and one that takes. A newer frame replaces an unread one as dropped.
 
-    Between one thread that puts and one that takes. By queues, since a condition's code runs under the interpreter's
-    lock on either side: handing a frame over takes them half as long.
+    Made of plain locks, which are C: a condition is Python code, which both threads run under the interpreter's lock
+    before the frame is in other hands.
     """
 
     def __init__(self) -> None:
-        self._frames: SimpleQueue[Frame | None] = SimpleQueue()  # None: none will follow
-        self._wants: SimpleQueue[None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._ready = _held()  # let go for each frame that finds the slot empty, and at the end
+        self._asking = _held()  # let go for each wish
+        self._frame: Frame | None = None
+        self._wanted = self._closed = False
         self._error: BaseException | None = None
-        self._closed = False
         self.dropped = 0
 
     def put(self, frame: Frame) -> None:
         """Offer the newest frame."""
-        if not self._frames.empty():
-            with contextlib.suppress(Empty):  # it has just been taken
-                self._frames.get_nowait()
-                self.dropped += 1
-        self._frames.put(frame)
+        with self._lock:
+            unread, self._frame = self._frame, frame
+            self.dropped += unread is not None
+        if unread is None:
+            self._ready.release()
 
     def want(self) -> None:
         """Ask a capture that waits for it to grab."""
-        if self._frames.empty() and self._wants.empty():
-            self._wants.put(None)
+        with self._lock:
+            asks = self._frame is None and not self._wanted
+            self._wanted |= asks
+        if asks:
+            self._asking.release()
 
     def asked(self, timeout_s: float) -> bool:
         """Wait until the loop wants a frame; False when the time is up."""
-        try:
-            self._wants.get(timeout=timeout_s)
-        except Empty:
+        if not self._asking.acquire(timeout=timeout_s):
             return False
+        with self._lock:
+            self._wanted = False
         return True
 
     def end(self, error: BaseException | None = None) -> None:
         """Say that no frame will follow, and why when it is an error."""
-        self._error = error
-        self._frames.put(None)
-        self._closed = True
+        with self._lock:
+            self._closed, self._error = True, error
+            empty = self._frame is None
+        if empty:
+            self._ready.release()
 
     def take(self, timeout_s: float) -> Frame | None:
         """Return the newest unread frame, waiting for one; None when the time is up or none will come.
 
         :raises BaseException: what the capture raised.
         """
-        try:
-            frame = self._frames.get(timeout=timeout_s)
-        except Empty:
+        if not self._ready.acquire(timeout=timeout_s):
             return None
-        if frame is None:
-            self._frames.put(None)  # for the next to ask
-            if self._error is not None:
-                raise self._error
+        with self._lock:
+            frame, self._frame = self._frame, None
+            if self._closed:
+                self._ready.release()  # the next call is to hear of it at once
+        if frame is None and self._error is not None:
+            raise self._error
         return frame
 
     @property
     def ended(self) -> bool:
         """Whether the last frame has been taken and none will follow."""
-        return self._closed and self._frames.qsize() == 1 and self._error is None
+        with self._lock:
+            return self._closed and self._frame is None and self._error is None
+
+
+def _held() -> threading.Lock:
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
 
 
 class CaptureThread:

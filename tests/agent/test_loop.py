@@ -525,3 +525,41 @@ def test_the_slot_keeps_only_the_newest() -> None:
     assert not slot.ended
     assert slot.take(0.0) is not None
     assert slot.ended
+
+
+@pytest.mark.parametrize("error", [None, OSError("the screen is gone")])
+def test_frames_go_from_one_thread_to_another_in_order_and_the_last_arrives_before_the_end(error) -> None:
+    slot, count, taken = Slot(), 3000, []
+
+    def grabs() -> None:
+        for i in range(count):
+            slot.put(frame(i))
+        slot.end(error)
+
+    thread = threading.Thread(target=grabs)
+    thread.start()
+    raised = 0
+    while not slot.ended and raised < 2:
+        try:
+            newest = slot.take(5.0)
+        except OSError:
+            raised += 1
+        else:
+            taken += [] if newest is None else [newest.index]
+    thread.join()
+    assert taken == sorted(set(taken))
+    assert taken[-1] == count - 1
+    assert len(taken) + slot.dropped == count
+    assert raised == (2 if error else 0), "at every call"
+
+
+def test_a_wish_for_a_frame_is_heard_once() -> None:
+    slot = Slot()
+    assert not slot.asked(0.0)
+    slot.want()
+    slot.want()
+    assert slot.asked(0.0)
+    assert not slot.asked(0.0)
+    slot.put(frame(0))
+    slot.want()
+    assert not slot.asked(0.0), "there is one"
