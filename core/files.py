@@ -201,7 +201,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.write_bytes(data)
 
 
-_LINE = json.JSONEncoder(separators=(",", ":")).encode  # made once: `json.dumps` makes one a call
+_encoded = json.JSONEncoder(separators=(",", ":")).encode  # made once: `json.dumps` makes one a call
 
 
 class LineFile:
@@ -223,7 +223,7 @@ class LineFile:
         if self._broken:
             return
         try:
-            self._file.write(_LINE(row) + "\n")
+            self._file.write(_encoded(row) + "\n")
         except OSError as error:
             self._broken = True
             raise cannot_write(self._pending.target, error) from error

@@ -241,13 +241,11 @@ class CudaStages:
         found, kept = self._counts.tolist()
         if found <= MOST:
             return self._boxes[:kept].copy(), self._scores[:kept].copy(), self._kinds[:kept].copy()
-        boxes, scores, classes = self._decoded() if found > LIMIT else self._suppressed(found)
+        rows = self._decoder.decode(self._downloaded()) if found > LIMIT else self._survivors(found)
+        boxes, scores, classes = rows
         return mapped(boxes, self._mapping), scores, classes
 
-    def _decoded(self) -> Rows:
-        return self._decoder.decode(self._downloaded())
-
-    def _suppressed(self, found: int) -> Rows:
+    def _survivors(self, found: int) -> Rows:
         self._found.download(self._stream, COUNT_BYTES + found * ROW.itemsize)
         checked(self._cudart, self._cudart.cudaStreamSynchronize(self._stream))
         rows = self._found.array[COUNT_BYTES:].view(ROW)[:found]

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from agent.overrides import parse_overrides
-from agent.profile import load_profile
 from core.errors import UserError
 from core.progress import Progress, silent
 from core.text import to_csv
 from evaluation import figures
 from evaluation.arena import Score
 from evaluation.compare import Difference, compare
-from evaluation.tournament import ArenaConfig, ArenaResult, arena
+from evaluation.tournament import ArenaConfig, ArenaResult, check, played
 
 AGENT = "agent"
 
@@ -108,11 +107,9 @@ def play(contestants: Sequence[Contestant], unpaired: bool, progress: Progress =
 
     :raises UserError: one of them cannot be played.
     """
-    modes = [
-        load_profile(c.config.profile, list(c.config.plugins), c.config.overrides).profile.mode for c in contestants
-    ]
-    paired = not unpaired and all(mode == "lock-step" for mode in modes)
-    results = tuple(arena(contestant.config, progress) for contestant in contestants)
+    loaded = [check(contestant.config) for contestant in contestants]
+    paired = not unpaired and all(one.profile.mode == "lock-step" for one in loaded)
+    results = tuple(played(one, c.config, progress) for one, c in zip(loaded, contestants, strict=True))
     first, *others = (_agents(result) for result in results)
     differences = tuple(compare(first, other, paired) for other in others)
     return Contest(tuple(c.name for c in contestants), results, differences, paired)

@@ -121,11 +121,36 @@ def arena(config: ArenaConfig, progress: Progress = silent) -> ArenaResult:
 
     :raises UserError: the profile cannot be played in the arena, or an episode cannot be played.
     """
-    loaded = load_profile(config.profile, list(config.plugins), config.overrides)
+    return played(check(config), config, progress)
+
+
+def check(config: ArenaConfig) -> LoadedProfile:
+    """Load the profile, and see that the scenarios are there, before any process is started.
+
+    :raises UserError: the profile is wrong, or a scenario is not there.
+    """
+
+    def load(more: tuple[str, ...]) -> LoadedProfile:
+        return load_profile(config.profile, list(config.plugins), (*config.overrides, *more))
+
+    loaded = load(())
+    # A window has its game elsewhere, and a cluster's machines have scenarios of their own.
+    if loaded.profile.mode == "lock-step" and config.cluster in (None, clusters.LOCAL):
+        for more in config.variants.values():
+            variant = load(more) if more else loaded
+            captures = [variant.with_settings("capture", scenario=name) for name in config.scenarios]
+            check_all(captures or [variant.roles.capture], outside_a_run(config.profile.resolve().parent))
+    return loaded
+
+
+def played(loaded: LoadedProfile, config: ArenaConfig, progress: Progress = silent) -> ArenaResult:
+    """Play every episode of a profile that `check` has loaded.
+
+    :raises UserError: the profile cannot be played in the arena, or an episode cannot be played.
+    """
     players = _players(config)
     if loaded.profile.mode != "lock-step":
         return _in_windows(config, loaded, players, progress)
-    _check_scenarios(loaded, config)
     _prepare(loaded, config, players)
     trials = list(_trials(config, players))
     count = counter(progress, "episodes", len(trials))
@@ -183,15 +208,6 @@ def _players(config: ArenaConfig) -> list[Player]:
         for name in config.controllers
         if player.who != "random"
     ] + [player for player in players if player.who == "random"]
-
-
-def _check_scenarios(loaded: LoadedProfile, config: ArenaConfig) -> None:
-    """See that all is there before any process is started.
-
-    :raises UserError: it is not.
-    """
-    captures = [loaded.with_settings("capture", scenario=name) for name in config.scenarios]
-    check_all(captures or [loaded.roles.capture], outside_a_run(config.profile.resolve().parent))
 
 
 def _prepare(loaded: LoadedProfile, config: ArenaConfig, players: Sequence[Player]) -> None:

@@ -78,8 +78,8 @@ class Choice:
         for i, (left, top, right, bottom) in enumerate(found.xyxy.tolist()):
             if not alike:
                 part_x, part_y = aim_points[kinds[i]]
-            width, height, confidence = right - left, bottom - top, confidences[i]
-            x, y = left + part_x * width, top + part_y * height
+            wide, high, confidence = right - left, bottom - top, confidences[i]
+            x, y = left + part_x * wide, top + part_y * high
             points.append((x, y))
             off_x, off_y = x - middle_x, y - middle_y
             way = hypot(off_x, off_y)
@@ -94,8 +94,8 @@ class Choice:
                 continue
             cost = near * way
             if biggest:
-                cost -= biggest * math.sqrt(max(0.0, width * height))
-            cost += rank * CLASS_COST - surest * confidence
+                cost -= biggest * math.sqrt(max(0.0, wide * high))
+            cost = cost - surest * confidence + rank * CLASS_COST
             costs.append(cost if cost < infinity else infinity)  # what is no number is none to aim at
         return points, costs
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from core.errors import UserError
-from core.geometry import LETTERBOX, STRETCH, Fit
+from core.geometry import LETTERBOX, STRETCH, Fit, place
 from engine.boxes import Decoder, Rows
 from engine.cuda import Buffer, checked, runtime
 from engine.darknet import Network, read_cfg
 from engine.pipeline import Pipeline
-from engine.preprocess import Preprocessor
+from engine.preprocess import Preprocessor, mapped, mapping
 from tests.conftest import ROOT
 from tests.engine.test_boxes import iou
 
@@ -80,6 +80,46 @@ def test_pixels_are_prepared_as_on_the_host(cudart, network: Network, size, fit:
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
 @pytest.mark.parametrize("count", [0, 1, 17, 100, 192, 193, 300, 10_000, 100_000])
 def test_random_heads_are_decoded_as_on_the_host(cudart, network: Network, count: int, half: bool) -> None:
+    heads = _heads(network, count)
+    if half:
+        heads = [head.astype(np.float16) for head in heads]
+    boxes, scores, classes = Decoder(network, 0.25, 0.45).decode([head.transpose(1, 2, 0) for head in heads])
+    frame = (network.height, network.width)
+    card = Card(cudart, network, STRETCH, half)
+    found, found_scores, found_classes = card.decoded(heads, frame)
+    places = sum(3 * head.shape[1] * head.shape[2] for head in heads)
+    assert card.stages._counts[0] == min(count, places) * network.classes
+    assert len(found) == len(boxes)
+    np.testing.assert_allclose(found_scores, scores, rtol=1e-5)
+    # Scores that are alike to the last digits may come in another order.
+    limits = np.array([network.width, network.height] * 2)
+    rows = [
+        table[np.lexsort(np.rint(10 * table[:, ::-1]).T)]
+        for table in (np.column_stack((found_classes, found)), np.column_stack((classes, np.clip(boxes, 0, limits))))
+    ]
+    off = np.abs(rows[0] - rows[1]).max(axis=1) if len(boxes) else np.zeros(1)
+    assert (off > 0.05).mean() < 0.01
+
+
+@pytest.mark.parametrize("fit", [STRETCH, LETTERBOX], ids=["stretch", "letterbox"])
+@pytest.mark.parametrize("count", [100, 300], ids=["suppressed by the card", "by the host"])
+def test_boxes_are_in_pixels_of_the_frame_whatever_its_shape(cudart, network: Network, count: int, fit: Fit) -> None:
+    heads = _heads(network, count)
+    boxes, scores, _ = Decoder(network, 0.25, 0.45).decode([head.transpose(1, 2, 0) for head in heads])
+    card = Card(cudart, network, fit, half=False)
+    for height, width in ((480, 640), (720, 1280), (333, 200), (720, 1280)):
+        to_frame = mapping(place((width, height), (network.width, network.height), fit), width, height)
+        expected = mapped(boxes, to_frame)
+        found, found_scores, _ = card.decoded(heads, (height, width))
+        assert len(found) == len(expected)
+        np.testing.assert_allclose(found_scores, scores, rtol=1e-5)
+        # Boxes whose scores are alike to the last digits may come in another order.
+        off = np.abs(found - expected).max(axis=1) / (width / network.width)
+        assert (off > 0.2).mean() < 0.03
+
+
+def _heads(network: Network, count: int) -> list[np.ndarray]:
+    """Return heads, each (channels, h, w), with so many cells that are sure of every class, and no others."""
     rng = np.random.default_rng(count)
     shapes = [network.layers[head.index].shape for head in network.heads]
     heads = []
@@ -96,23 +136,7 @@ def test_random_heads_are_decoded_as_on_the_host(cudart, network: Network, count
         cells[places // cells.shape[2], 4, places % cells.shape[2]] = rng.uniform(2, 6, len(places))
         for kind in range(network.classes):
             cells[places // cells.shape[2], 5 + kind, places % cells.shape[2]] = rng.uniform(2, 6, len(places))
-    if half:
-        heads = [head.astype(np.float16) for head in heads]
-    boxes, scores, classes = Decoder(network, 0.25, 0.45).decode([head.transpose(1, 2, 0) for head in heads])
-    frame = (network.height, network.width)
-    card = Card(cudart, network, STRETCH, half)
-    found, found_scores, found_classes = card.decoded(heads, frame)
-    assert card.stages._counts[0] == min(count, sum(h * w * 3 for h, w, _ in shapes)) * network.classes
-    assert len(found) == len(boxes)
-    np.testing.assert_allclose(found_scores, scores, rtol=1e-5)
-    # Scores that are alike to the last digits may come in another order.
-    limits = np.array([network.width, network.height] * 2)
-    rows = [
-        table[np.lexsort(np.rint(10 * table[:, ::-1]).T)]
-        for table in (np.column_stack((found_classes, found)), np.column_stack((classes, np.clip(boxes, 0, limits))))
-    ]
-    off = np.abs(rows[0] - rows[1]).max(axis=1) if len(boxes) else np.zeros(1)
-    assert (off > 0.05).mean() < 0.01
+    return heads
 
 
 @pytest.mark.slow

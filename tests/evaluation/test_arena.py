@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agent.profile import find_profile
 from core.errors import UserError
-from evaluation import tournament
+from evaluation import contest, tournament
 from evaluation.statistics import mean_interval as interval
 from evaluation.tournament import ArenaConfig
 
@@ -75,3 +76,8 @@ def test_what_is_not_there_is_refused_before_a_process_is_started(monkeypatch) -
     config = ArenaConfig(find_profile("doom.yaml"), scenarios=("basic", "nowhere"), baselines=("random",))
     with pytest.raises(UserError, match='there is no Doom scenario "nowhere"'):
         tournament.arena(config)
+    variants = {"one": (), "other": ("capture.scenario=nowhere",)}
+    with pytest.raises(UserError, match='there is no Doom scenario "nowhere"'):
+        tournament.arena(replace(config, scenarios=(), variants=variants))
+    with pytest.raises(UserError, match='there is no Doom scenario "nowhere"'):
+        contest.play(contest.sweep(replace(config, scenarios=()), "capture.scenario=basic,nowhere"), unpaired=False)
