@@ -34,7 +34,7 @@ class Calibration(BaseModel):
     adapt: bool = Field(
         False,
         description="Whether scale and delay are corrected during a run by what the picture does after known motions; "
-        "on trial: it finds a wrong scale in a minute or two, and has not been seen to gain by it.",
+        "on trial: what is wrong by less than a quarter it leaves alone.",
     )
 
     @property

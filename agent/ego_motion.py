@@ -65,6 +65,9 @@ FEWEST_MOVED, MOVED_PX = 10, 3.0
 TRUSTED, CLEARER, ALIKE = 0.9, 0.05, 0.003
 """How well the shifts follow the counts at least, how much better than by what is believed so far, and what is no
 difference."""
+WRONG_SCALE = 0.25
+"""A scale is left alone until fits differ from it by more: they may be 10 % off, and in a bad half minute 20, where
+`calibrate` is not off by 1. From then on it is corrected until they agree with it."""
 DEAD_SCALE, DEAD_DELAY_NS = 0.03, 12_000_000
 """A fit that differs by less is noise."""
 FITS, OF_THEIR_OWN, TOGETHER = 3, 30, 400
@@ -102,6 +105,7 @@ class MotionEstimator:
     _turned_deg: float = field(default=0.0, init=False)
     _overlay: list[Bands | float] = field(default_factory=lambda: [0.0, 0.0], init=False)
     _level: bool = field(default=True, init=False)
+    _correcting: list[bool] = field(default_factory=lambda: [False, False], init=False)
     _views: list[int] = field(default_factory=lambda: [0, 0], init=False)
 
     def begin(self, episode: int) -> None:
@@ -204,9 +208,13 @@ class MotionEstimator:
                 if abs(away_ns) > DEAD_DELAY_NS:
                     delay_ns, heard = history.delay_ns + STEP * away_ns, True
             factor = sorted(fit.factor for fit in apart)
-            if factor[-1] / factor[0] - 1 <= AGREE and abs(factor[FITS // 2] / scale[axis] - 1) > DEAD_SCALE:
-                scale[axis] += STEP * (factor[FITS // 2] - scale[axis])
-                heard = True
+            if factor[-1] / factor[0] - 1 <= AGREE:
+                middle = factor[FITS // 2]
+                off = max(middle, scale[axis]) / min(middle, scale[axis]) - 1
+                self._correcting[axis] = off > (DEAD_SCALE if self._correcting[axis] else WRONG_SCALE)
+                if self._correcting[axis]:
+                    scale[axis] += STEP * (middle - scale[axis])
+                    heard = True
         if heard:
             history.correct((scale[0], scale[1]), int(delay_ns))
             self.updates += 1
@@ -344,7 +352,8 @@ def fitted(expected: Array, moved: Array) -> tuple[Array, Array]:
     """Return the factor from each row of what was expected to what was seen, and how well it follows.
 
     Left out are the worst 15 % (somebody ran through the picture, or one was moved) and what does not answer at all:
-    the dead do not turn.
+    the dead do not turn. The factor is the ratio of both root mean squares (reduced major axis): a motion that shows a
+    frame sooner or later than expected is noise on either side, by which least squares would be too low.
 
     :param expected: (m, n); `moved` (n,).
     :return: factors and their correlations, (m,) both; 0 where too little was to move.
@@ -365,6 +374,6 @@ def fitted(expected: Array, moved: Array) -> tuple[Array, Array]:
         ]
         kept = (misses <= limit[:, None]).astype(np.float64) * answers
     square = np.maximum((kept * expected * expected).sum(axis=1), 1e-9)
-    factors = (kept * expected * moved).sum(axis=1) / square
     length = np.maximum((kept * moved * moved).sum(axis=1), 1e-9)
-    return factors, np.where(enough, factors * np.sqrt(square / length), 0.0)
+    correlations = (kept * expected * moved).sum(axis=1) / np.sqrt(square * length)
+    return np.sign(correlations) * np.sqrt(length / square), np.where(enough, correlations, 0.0)

@@ -72,6 +72,12 @@ def test_a_right_calibration_stays_and_the_dead_teach_nothing() -> None:
     assert estimator.history.delay_ns / 1e6 == pytest.approx(40, abs=PERIOD_NS / 1e6)
 
 
+@pytest.mark.parametrize("told", [0.1, 0.11, 0.121])
+def test_a_scale_that_is_nearly_right_is_left_as_calibrate_has_measured_it(told: float) -> None:
+    estimator = run(World(0.11, 0.11, width=320, height=240, overlay=True), (told, told), 40.0, late_ms=40.0)
+    assert estimator.history.scale == (1.0, 1.0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("around_deg", [-60.0, -35.0, 60.0])
 def test_a_view_that_stays_steeply_up_or_down_teaches_nothing_wrong(around_deg: float) -> None:
