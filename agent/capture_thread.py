@@ -15,10 +15,13 @@ from agent.types import Frame
 
 
 class Slot:
-    """Holds one frame, for one thread that puts and one that takes. A newer frame replaces an unread one as dropped.
+    """Holds one frame; a newer one replaces an unread one, which counts as dropped.
 
-    Made of plain locks, which are C: a condition is Python code, which both threads run under the interpreter's lock
-    before the frame is in other hands.
+    One thread puts, and at last ends; another wants and takes.
+
+    Made of plain locks, since a condition is Python code that both threads run under the interpreter's lock before the
+    frame is in other hands. `queue.SimpleQueue` is faster, but hands a waiting thread a frame that a newer one can no
+    longer replace (Python 3.13), and may wait for ever after a signal (3.11).
     """
 
     def __init__(self) -> None:
@@ -33,13 +36,13 @@ class Slot:
     def put(self, frame: Frame) -> None:
         """Offer the newest frame."""
         with self._lock:
-            unread, self._frame = self._frame, frame
+            unread, self._frame, self._wanted = self._frame, frame, False
             self.dropped += unread is not None
         if unread is None:
             self._ready.release()
 
     def want(self) -> None:
-        """Ask a capture that waits for it to grab."""
+        """Ask a capture that waits for it to grab; a wish stands until a frame is there."""
         with self._lock:
             asks = self._frame is None and not self._wanted
             self._wanted |= asks
@@ -48,11 +51,7 @@ class Slot:
 
     def asked(self, timeout_s: float) -> bool:
         """Wait until the loop wants a frame; False when the time is up."""
-        if not self._asking.acquire(timeout=timeout_s):
-            return False
-        with self._lock:
-            self._wanted = False
-        return True
+        return self._asking.acquire(timeout=timeout_s)
 
     def end(self, error: BaseException | None = None) -> None:
         """Say that no frame will follow, and why when it is an error."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.context import outside_a_run
-from agent.profile import LoadedProfile, load_profile
+from agent.profile import Choice, LoadedProfile, load_profile
 from agent.session import check_all, prepare
 from core.errors import UserError
 from core.progress import Progress, counter, silent
@@ -125,21 +125,27 @@ def arena(config: ArenaConfig, progress: Progress = silent) -> ArenaResult:
 
 
 def check(config: ArenaConfig) -> LoadedProfile:
-    """Load the profile, and see that the scenarios are there, before any process is started.
+    """Load the profile, and see that it can be played: before anything is, and before any process is started.
 
-    :raises UserError: the profile is wrong, or a scenario is not there.
+    :raises UserError: the profile is wrong, or something that it names is not there.
     """
 
     def load(more: tuple[str, ...]) -> LoadedProfile:
         return load_profile(config.profile, list(config.plugins), (*config.overrides, *more))
 
     loaded = load(())
-    # A window has its game elsewhere, and a cluster's machines have scenarios of their own.
-    if loaded.profile.mode == "lock-step" and config.cluster in (None, clusters.LOCAL):
-        for more in config.variants.values():
-            variant = load(more) if more else loaded
+    in_window = loaded.profile.mode != "lock-step"
+    if in_window:
+        _check_window(config, loaded)
+    context = outside_a_run(config.profile.resolve().parent)
+    for more in config.variants.values():
+        variant = load(more) if more else loaded
+        choices = _detectors(variant, config)
+        # A window's display may not be there yet, and another cluster's machines have scenarios of their own.
+        if not in_window and config.cluster in (None, clusters.LOCAL):
             captures = [variant.with_settings("capture", scenario=name) for name in config.scenarios]
-            check_all(captures or [variant.roles.capture], outside_a_run(config.profile.resolve().parent))
+            choices += captures or [variant.roles.capture]
+        check_all(choices, replace(context, calibration=variant.profile.calibration))
     return loaded
 
 
@@ -151,7 +157,7 @@ def played(loaded: LoadedProfile, config: ArenaConfig, progress: Progress = sile
     players = _players(config)
     if loaded.profile.mode != "lock-step":
         return _in_windows(config, loaded, players, progress)
-    _prepare(loaded, config, players)
+    _prepare(loaded, config)
     trials = list(_trials(config, players))
     count = counter(progress, "episodes", len(trials))
     if config.cluster is None:
@@ -161,9 +167,7 @@ def played(loaded: LoadedProfile, config: ArenaConfig, progress: Progress = sile
     return ArenaResult(rows(trials, scores), trials, scores, scores[0].shown, loaded.path)
 
 
-def _in_windows(
-    config: ArenaConfig, loaded: LoadedProfile, players: Sequence[Player], progress: Progress
-) -> ArenaResult:
+def _check_window(config: ArenaConfig, loaded: LoadedProfile) -> None:
     if loaded.game is None or loaded.game.factory.game is None:
         raise UserError(
             f"{config.profile}: the arena plays in lock-step, or a game in its window that the profile names (game:); "
@@ -184,7 +188,12 @@ def _in_windows(
     useless = next((name for name, value in given.items() if value), None)
     if useless is not None:
         raise UserError(f"{config.profile}: a game in its window is played as it is, so it takes no {useless}")
-    _prepare(loaded, config, players)
+
+
+def _in_windows(
+    config: ArenaConfig, loaded: LoadedProfile, players: Sequence[Player], progress: Progress
+) -> ArenaResult:
+    _prepare(loaded, config)
     count = counter(progress, "episodes", config.episodes * len(players))
     trials, scores, runs = play_in_windows(
         loaded, config.plugins, players, config.seed, config.episodes, config.xvfb, count
@@ -210,12 +219,17 @@ def _players(config: ArenaConfig) -> list[Player]:
     ] + [player for player in players if player.who == "random"]
 
 
-def _prepare(loaded: LoadedProfile, config: ArenaConfig, players: Sequence[Player]) -> None:
+def _detectors(loaded: LoadedProfile, config: ArenaConfig) -> list[Choice]:
+    """Return the detectors that play, each once."""
+    settings = dict.fromkeys(player.settings for player in _players(config) if player.who == "agent")
+    return [loaded.with_settings("detector", **dict(each)) for each in settings]
+
+
+def _prepare(loaded: LoadedProfile, config: ArenaConfig) -> None:
     """Let detectors do what may take long once, and not in every process that plays."""
-    detectors = [loaded.with_settings("detector", **dict(p.settings)) for p in players if p.who == "agent"]
     if config.cluster is not None:
         clusters.check(config.cluster, [Trial(config.profile, config.plugins, Player("agent"), None, config.seed)])
-    for detector in detectors:
+    for detector in _detectors(loaded, config):
         prepare(detector, outside_a_run(config.profile.resolve().parent))
 
 

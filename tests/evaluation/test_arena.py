@@ -81,3 +81,7 @@ def test_what_is_not_there_is_refused_before_a_process_is_started(monkeypatch) -
         tournament.arena(replace(config, scenarios=(), variants=variants))
     with pytest.raises(UserError, match='there is no Doom scenario "nowhere"'):
         contest.play(contest.sweep(replace(config, scenarios=()), "capture.scenario=basic,nowhere"), unpaired=False)
+    with pytest.raises(UserError, match="there is no bundle models/nobody"):
+        contest.play(
+            contest.sweep(replace(config, scenarios=()), "detector.model=doom-yolov4-tiny,nobody"), unpaired=False
+        )
