@@ -72,6 +72,7 @@ def test_a_right_calibration_stays_and_the_dead_teach_nothing() -> None:
     assert estimator.history.delay_ns / 1e6 == pytest.approx(40, abs=PERIOD_NS / 1e6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("told", [0.1, 0.11, 0.121])
 def test_a_scale_that_is_nearly_right_is_left_as_calibrate_has_measured_it(told: float) -> None:
     estimator = run(World(0.11, 0.11, width=320, height=240, overlay=True), (told, told), 40.0, late_ms=40.0)
@@ -85,6 +86,7 @@ def test_a_view_that_stays_steeply_up_or_down_teaches_nothing_wrong(around_deg: 
     assert estimator.history.scale == pytest.approx((1.0, 1.0), abs=0.12)
 
 
+@pytest.mark.slow
 def test_a_view_that_comes_back_to_level_is_learnt_from_again() -> None:
     estimator = run(World(0.11, 0.11, width=320, height=240, pitch_deg=-70.0), (0.07, 0.11), frames=300)
     assert 0.07 * estimator.history.scale[0] == pytest.approx(0.11, rel=0.1)
@@ -107,6 +109,7 @@ def test_the_view_is_level_where_both_halves_move_alike(lower: list[float], rati
     assert few or not found or not outside
 
 
+@pytest.mark.slow
 def test_the_same_pictures_and_counts_teach_the_same() -> None:
     def once() -> dict[str, float | int]:
         return run(World(0.11, 0.11, width=320, height=240), (0.07, 0.15), frames=220, late_ms=30.0).to_dict()

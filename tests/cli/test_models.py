@@ -143,6 +143,7 @@ def test_int8_from_end_to_end(agent, annotated: Path) -> None:
     assert "| openvino | int8 |" in (annotated / "b.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["keras", "savedmodel"])
 def test_ones_own_training_comes_back_to_the_bit(cli, small: Path, kind: str) -> None:
     if kind == "keras":
@@ -165,6 +166,7 @@ def test_ones_own_training_comes_back_to_the_bit(cli, small: Path, kind: str) ->
     assert (small / "back" / "network.weights").read_bytes()[20:] == (small / "small.weights").read_bytes()[20:]
 
 
+@pytest.mark.slow
 def test_what_a_conversion_refuses(cli, small: Path) -> None:
     well(cli("convert", *SMALL, "--out", "m"))
     before = {path.name: path.read_bytes() for path in (small / "m").iterdir()}
@@ -205,6 +207,7 @@ def test_what_a_conversion_refuses(cli, small: Path) -> None:
     assert not (small / "x").exists()
 
 
+@pytest.mark.slow
 def test_noise_is_taken_where_it_is_asked_for(cli, small: Path) -> None:
     for i in range(40):
         cv2.imwrite(str(small / "pictures" / f"{i:03d}.png"), noise(i))
@@ -212,6 +215,7 @@ def test_noise_is_taken_where_it_is_asked_for(cli, small: Path) -> None:
     well(cli("convert", *SMALL, "--out", "m", *INT8, "--allow-unfit"))
 
 
+@pytest.mark.slow
 def test_a_changed_file_of_a_bundle_is_refused_and_made_again(cli, small: Path) -> None:
     well(cli("convert", *SMALL, "--out", "m", *INT8))
     graph = small / "m" / "int8-uint8.onnx"

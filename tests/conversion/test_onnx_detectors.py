@@ -79,6 +79,7 @@ def test_every_graph_agrees_with_fp32(bundle: Path, engine: str, precision: str,
     assert np.median(np.abs(given - boxes)) < (0.5 if precision == "fp16" else 4)
 
 
+@pytest.mark.slow
 def test_engines_are_tried_on_it(bundle: Path) -> None:
     files = find(str(bundle))
     wanted = candidates(files)

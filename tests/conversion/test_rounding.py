@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,6 +73,7 @@ def error(material: Material, model: onnx.ModelProto, scheme: str = "symmetric")
     return relative(errors(reference, executor(model, scheme), network, material.pictures, STRETCH))
 
 
+@pytest.mark.slow
 def test_a_network_that_is_rounded_so_is_nearer_to_the_float_one(material: Material) -> None:
     plain, better = (Int8(rounding=rounding, heads=False) for rounding in (False, True))
     for codes in (ALL_CODES, PAIRED_CODES):

@@ -19,6 +19,7 @@ class Loss:
     high: float = 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_way_is_tried_and_a_way_is_taken_only_beyond_chance(material: Material, scheme: str) -> None:
     rows = []
@@ -50,6 +51,7 @@ def test_sensitive_layers_go_back_to_float_until_the_loss_is_within_the_budget(m
     assert measured[2].error < measured[0].error, "what is float adds no error"
 
 
+@pytest.mark.slow
 def test_a_loss_that_chance_may_have_made_costs_no_layer(material: Material) -> None:
     network, _ = small()
     rows: list = []

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from evaluation.datasets import read
 from evaluation.training_data import cases
@@ -37,6 +38,7 @@ def test_the_validation_set_shares_no_scene(agent, tmp_path: Path) -> None:
     assert {scene.split()[0] for scene in scenes} <= {*VALIDATION_MAPS, *VALIDATION_SCENARIOS}
 
 
+@pytest.mark.slow
 def test_bots_are_players_and_the_same_each_time() -> None:
     from plugins.doom.scenes import BOTS, _play, _Scene
 

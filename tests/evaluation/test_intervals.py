@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ def world(rng: np.random.Generator, pictures: int, found: float, classes: int = 
     return rows, images
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), pictures=st.integers(1, 12), found=st.sampled_from([0.0, 0.5, 1.0]))
 def test_the_figure_is_pycocotools_own(seed: int, pictures: int, found: float) -> None:
@@ -48,6 +50,7 @@ def test_a_detector_that_finds_nothing_has_no_points() -> None:
     assert (found.value, found.low, found.high) == (0, 0, 0)
 
 
+@pytest.mark.slow
 def test_the_interval_narrows_with_the_pictures_and_a_difference_is_paired() -> None:
     few, many = (match(*world(np.random.default_rng(1), n, 0.7)) for n in (40, 640))
     widths = [i.high - i.low for i in (interval(few, AP50), interval(many, AP50))]

@@ -50,6 +50,7 @@ def run(folders: list[Path], wanted: Wanted, accuracy: dict[str, float] | None =
     return recommend(candidates, wanted, read_image(PICTURE), None if accuracy is None else score, silent)
 
 
+@pytest.mark.slow
 def test_the_most_accurate_that_keeps_the_budget(bundles: list[Path]) -> None:
     wanted = Wanted(1000.0, None, 20, 0.1)
     for better in ("one", "two"):
@@ -61,6 +62,7 @@ def test_the_most_accurate_that_keeps_the_budget(bundles: list[Path]) -> None:
         assert all(row.keeps and row.timing is not None and row.timing.frames == 20 for row in found.rows)
 
 
+@pytest.mark.slow
 def test_a_difference_below_a_tenth_of_a_point_is_none(bundles: list[Path]) -> None:
     found = run(bundles, Wanted(1000.0, None, 40, 0.1), {"one": 40.01, "two": 40.04})
     assert found.best is not None
@@ -69,6 +71,7 @@ def test_a_difference_below_a_tenth_of_a_point_is_none(bundles: list[Path]) -> N
     assert found.best.timing.p50_ms == fastest
 
 
+@pytest.mark.slow
 def test_without_accuracy_models_are_not_ranked(bundles: list[Path]) -> None:
     assert run(bundles, Wanted(1000.0, None, 20, 0.1)).best is None
     alone = run(bundles[:1], Wanted(1000.0, None, 20, 0.1)).best
@@ -76,12 +79,14 @@ def test_without_accuracy_models_are_not_ranked(bundles: list[Path]) -> None:
     assert alone.model == "one"
 
 
+@pytest.mark.slow
 def test_nothing_keeps_what_nothing_can(bundles: list[Path]) -> None:
     found = run(bundles, Wanted(0.0001, None, 20, 0.1), {"one": 1.0, "two": 2.0})
     assert found.best is None
     assert all(row.reason == "over the budget" for row in found.rows)
 
 
+@pytest.mark.slow
 def test_a_program_runs_beside_and_ends_with_all_it_started(bundles: list[Path]) -> None:
     found = run(bundles[:1], Wanted(1000.0, BUSY, 20, 0.1))
     assert all(row.beside is not None and row.contention is not None for row in found.rows)
@@ -126,6 +131,7 @@ def test_the_command_prints_a_profile(bundles: list[Path], agent, tmp_path: Path
     assert "belong to --recommend" in done.stderr
 
 
+@pytest.mark.slow
 def test_profile_lines_are_a_profile(bundles: list[Path]) -> None:
     found = run(bundles[:1], Wanted(1000.0, None, 20, 0.1))
     assert found.best is not None

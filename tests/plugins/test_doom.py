@@ -32,6 +32,7 @@ def play(seed: int, actions: list[Action], **settings: object) -> tuple[list[byt
         doom.close()
 
 
+@pytest.mark.slow
 def test_the_same_seed_and_actions_give_the_same_frames_to_the_bit() -> None:
     rng = np.random.default_rng(0)
     actions = [Action(int(rng.integers(-50, 50)), 0, LEFT * int(rng.integers(0, 2))) for _ in range(120)]

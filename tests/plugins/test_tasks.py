@@ -110,6 +110,7 @@ def test_perfect_flicks_hit_and_are_scored() -> None:
     assert scores["time_on_target"] is None
 
 
+@pytest.mark.slow
 def test_who_does_nothing_hits_nothing() -> None:
     world = tasks(scenario="flick", flicks=12)
     frames = 0
@@ -121,6 +122,7 @@ def test_who_does_nothing_hits_nothing() -> None:
     assert frames > 12 * FLICK_S * 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", MOTIONS)
 def test_following_is_told_from_looking_on(scenario: str) -> None:
     followed, looked_on = tasks(scenario=scenario, seconds=5), tasks(scenario=scenario, seconds=5)

@@ -90,6 +90,7 @@ def test_an_evaluation_scores_what_the_network_itself_found(tmp_path: Path) -> N
     assert result.to_dict()["ap50"] == result.ap50
 
 
+@pytest.mark.slow
 def test_the_arena_scores_a_game_from_a_plugin_file() -> None:
     result = reticle.arena(BALLOONS, episodes=2, baselines=["oracle"], overrides=["capture.steps=60"], processes=1)
     rows = {row["who"]: row for row in result.to_dict()["rows"]}
