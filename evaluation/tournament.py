@@ -137,6 +137,8 @@ def check(config: ArenaConfig) -> LoadedProfile:
     in_window = loaded.profile.mode != "lock-step"
     if in_window:
         _check_window(config, loaded)
+    elif config.cluster is not None:
+        clusters.check(config.cluster, [Trial(config.profile, config.plugins, Player("agent"), None, config.seed)])
     context = outside_a_run(config.profile.resolve().parent)
     for more in config.variants.values():
         variant = load(more) if more else loaded
@@ -227,8 +229,6 @@ def _detectors(loaded: LoadedProfile, config: ArenaConfig) -> list[Choice]:
 
 def _prepare(loaded: LoadedProfile, config: ArenaConfig) -> None:
     """Let detectors do what may take long once, and not in every process that plays."""
-    if config.cluster is not None:
-        clusters.check(config.cluster, [Trial(config.profile, config.plugins, Player("agent"), None, config.seed)])
     for detector in _detectors(loaded, config):
         prepare(detector, outside_a_run(config.profile.resolve().parent))
 

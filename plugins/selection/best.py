@@ -64,22 +64,22 @@ class Choice:
         Without numpy: each of its calls costs more than all the arithmetic of the few boxes that a picture has. Of more
         than some forty it would be the faster.
         """
-        width, height = frame.width, frame.height
         near, biggest, surest = self._weights
-        near, biggest = near / (width / 2), biggest / height
+        near, biggest = near / (frame.width / 2), biggest / frame.height
         limit, in_circle, least = self._limit, self._in_circle, self._min_confidence
         aim_points, alike, priority = self._aim_points, len(self._aim_points) == 1, self._priority
         part_x, part_y = aim_points[0]
         ahead_x, ahead_y = self._view.ahead_px(frame, found.at_ns or frame.at_ns)
-        middle_x, middle_y = self._crosshair[0] * width + ahead_x, self._crosshair[1] * height + ahead_y
+        middle_x, middle_y = self.crosshair_px(frame)
+        middle_x, middle_y = middle_x + ahead_x, middle_y + ahead_y
         given_up = self._patience.given_up(found, frame)
         points, costs, infinity, hypot = [], [], math.inf, math.hypot
         confidences, kinds = found.confidence.tolist(), found.class_id.tolist()
         for i, (left, top, right, bottom) in enumerate(found.xyxy.tolist()):
             if not alike:
                 part_x, part_y = aim_points[kinds[i]]
-            wide, high, confidence = right - left, bottom - top, confidences[i]
-            x, y = left + part_x * wide, top + part_y * high
+            width, height, confidence = right - left, bottom - top, confidences[i]
+            x, y = left + part_x * width, top + part_y * height
             points.append((x, y))
             off_x, off_y = x - middle_x, y - middle_y
             way = hypot(off_x, off_y)
@@ -94,7 +94,7 @@ class Choice:
                 continue
             cost = near * way
             if biggest:
-                cost -= biggest * math.sqrt(max(0.0, wide * high))
+                cost -= biggest * math.sqrt(max(0.0, width * height))
             cost = cost - surest * confidence + rank * CLASS_COST
             costs.append(cost if cost < infinity else infinity)  # what is no number is none to aim at
         return points, costs
