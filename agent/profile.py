@@ -12,7 +12,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -243,7 +243,13 @@ OLD_AIM = ("method", "fov_deg", "view_width_px", "degrees_per_count", "delay_ms"
 def _recognise_old_form(data: dict[str, Any], problems: list[Problem], path: Path) -> None:
     """Say in one sentence what to write in place of an aim of before there were controllers, and take it out."""
     aim = data.get("aim")
-    if not isinstance(aim, dict) or "plugin" in aim:
+    if not isinstance(aim, dict):
+        return
+    if "search_deg" in aim:
+        said = "a search's speed is in degrees a second now: write search_deg_per_s"
+        problems.append(Problem(("aim", "search_deg"), f'{said}; "{COMMAND} migrate {path}" does it', at_key=True))
+        del aim["search_deg"]
+    if "plugin" in aim:
         return
     controller = f"`plugin: {aim['method']}`" if "method" in aim else "`plugin:` and the controller's name"
     measured = [key for key in OLD_AIM[1:] if key in aim]
@@ -404,9 +410,11 @@ def _known_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     """Return the keys that are allowed at a place within a model."""
     for part in loc:
         field = model.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        kinds = () if field is None else (field.annotation, *get_args(field.annotation))  # of `Model | None` too
+        models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not models:
             return []
-        model = field.annotation
+        model = models[0]
     return sorted(model.model_fields)
 
 

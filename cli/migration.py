@@ -1,4 +1,4 @@
-"""A profile of version 0.1 as one of today: line by line, so that comments stay with what they are about."""
+"""A profile of before as one of today: line by line, so that comments stay with what they are about."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ ONLY = {
 }
 """Settings that one controller alone has."""
 RENAMED = {"actuation": {"doom": "environment"}}
+FRAMES_PER_S = 35
+"""Frames a second that a search's degrees a frame are taken to have been at: Doom's."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ def migrated(text: str, path: Path) -> tuple[str, list[str]]:
             edits += _renamed(sections[section], section, names, lines, changes, path)
     aim = sections.get("aim")
     if aim is not None and isinstance(aim.node, yaml.MappingNode):
+        _search(aim, lines, changes, path)
         keys = {key.value for key, _ in aim.node.value}
         if "plugin" not in keys:
             edits += _aim(aim, lines, changes, path, "calibration" in sections)
@@ -91,6 +94,29 @@ def _renamed(
             changes.append(f"{path}:{line + 1}: {name}.plugin is {new}, formerly {value.value}")
             return [(line, line + 1, [old[:column] + new + old[value.end_mark.column :]])]
     return []
+
+
+def _search(aim: _Entry, lines: list[str], changes: list[str], path: Path) -> None:
+    """Rewrite a search's degrees a frame, in its line."""
+    for key, value in aim.node.value:
+        if key.value != "search_deg":
+            continue
+        line, column = key.start_mark.line, key.start_mark.column
+        try:
+            speed = f"{float(value.value) * FRAMES_PER_S:g}"
+        except (TypeError, ValueError):
+            speed = ""
+        if not speed or value.start_mark.line != line:
+            raise UserError(
+                f"{path}:{line + 1}: aim.search_deg has no number beside it; write search_deg_per_s by hand"
+            )
+        old = lines[line]
+        between = old[key.end_mark.column : value.start_mark.column]
+        lines[line] = old[:column] + "search_deg_per_s" + between + speed + old[value.end_mark.column :]
+        changes.append(
+            f"{path}:{line + 1}: aim.search_deg_per_s is {speed}, formerly search_deg {value.value} (degrees a frame), "
+            f"taken at {FRAMES_PER_S} frames a second; set what suits the game"
+        )
 
 
 def _aim(

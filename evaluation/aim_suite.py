@@ -101,7 +101,7 @@ def contestants(own: Choice, factories: Mapping[str, ControllerFactory]) -> dict
 
     They are the profile's own with its settings, and the references.
     """
-    plain = {"fire": "tap", "vertical": False, "search_deg": 0.0, "lead_ms": {}}
+    plain = {"fire": "tap", "vertical": False, "search_deg_per_s": 0.0, "lead_ms": {}}
     names = [own.name, *(name for name in REFERENCES if name != own.name and name in factories)]
     return {name: chosen(name, own, factories, plain) for name in names}
 

@@ -14,7 +14,7 @@ from agent.types import Target
 from core.errors import UserError
 
 FIRST_PERIOD_S = 1 / 60
-"""What a limited turn takes for the time of a first frame."""
+"""What a turn takes for the time of a first frame."""
 LEVELS_DEG = (0.0, -25.0, 25.0, -50.0, 50.0)
 """How far below where targets mostly are a search looks, a whole turn each, when a first turn at the height that it
 began at has found nothing. Whoever was killed looks straight ahead again, of which the history knows nothing, so that
@@ -46,9 +46,9 @@ class TurnSettings(PluginSettings):
     max_deg_per_s2: float | None = Field(
         None, gt=0, description="How fast a turn may become faster or slower (needs calibration)."
     )
-    search_deg: float = Field(
+    search_deg_per_s: float = Field(
         0.0,
-        description="Turn by this much for each frame without a target, degrees (needs calibration); after a whole "
+        description="How fast to turn while there is no target, degrees a second (needs calibration); after a whole "
         "turn without one it looks where targets mostly are, up or down, then higher or lower with each further turn.",
     )
 
@@ -58,7 +58,7 @@ def check(settings: TurnSettings, context: Context) -> None:
 
     :raises UserError: it is not calibrated.
     """
-    for name in ("search_deg", "max_deg_per_s", "max_deg_per_s2"):
+    for name in ("search_deg_per_s", "max_deg_per_s", "max_deg_per_s2"):
         if getattr(settings, name) and context.calibration.degrees_per_count is None:
             raise UserError(f"{name} is in degrees, so calibration.degrees_per_count must be set too")
     for name in ("max_deg_per_s", "max_deg_per_s2"):
@@ -86,7 +86,7 @@ class Turning:
         self._since_s = FIRST_PERIOD_S
 
     def frame(self, at_ns: int) -> None:
-        """Take the time of a frame: what is told from the time since the last one, and how far a limited turn goes.
+        """Take the time of a frame: limited turns and searches go by the time since the last one.
 
         `period_ns` is the time from the last frame to this one, 0 where they do not follow each other.
         """
@@ -119,10 +119,10 @@ class Turning:
 
     def search(self) -> tuple[int, int]:
         """Return the counts of a frame without a target."""
-        if not self._settings.search_deg or self._per_count is None:
+        if not self._settings.search_deg_per_s or self._per_count is None:
             self._next_speed = (0.0, 0.0)
             return 0, 0
-        step = self._settings.search_deg
+        step = self._settings.search_deg_per_s * self._since_s
         turns, down = int(self._searched_deg // 360), 0.0
         if turns:
             level = self._level_deg + LEVELS_DEG[(turns - 1) % len(LEVELS_DEG)]

@@ -132,7 +132,7 @@ class TasksCapture:
 SUITE = Suite(
     "flicks, targets that move, and several at once, in a room that is drawn",
     {"flick": "throughput_bit_s"} | dict.fromkeys(MOTIONS, "time_on_target") | {"switch": "hits_per_min"},
-    variants={"": ("aim.vertical=true", "aim.search_deg=0", "aim.fire_pause_ms=200")},
+    variants={"": ("aim.vertical=true", "aim.search_deg_per_s=0", "aim.fire_pause_ms=200")},
     baselines=("oracle",),
     controllers=("predictive", "proportional", "pid", "kalman"),
     latencies_ms=(0, 50, 100, 200),

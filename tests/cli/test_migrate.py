@@ -5,6 +5,7 @@ import yaml
 
 from agent.profile import PROFILE_FOLDER, load_profile
 from cli.migration import migrated
+from core.errors import UserError
 
 OLD = """\
 mode: lock-step  # waits
@@ -44,6 +45,23 @@ def test_an_old_profile_becomes_one_of_today_with_its_comments(cli, tmp_path: Pa
     assert cli("check", "new.yaml").returncode == 0
     assert "up to date" in cli("migrate", "new.yaml").stdout
     assert (tmp_path / "new.yaml").read_text() == text
+
+
+def test_a_search_by_degrees_a_frame_becomes_one_by_the_second(tmp_path: Path) -> None:
+    text, changes = migrated(OLD.replace("  fire: tap", "  search_deg: -4  # to the left\n  fire: tap"), Path("p.yaml"))
+    assert yaml.safe_load(text)["aim"]["search_deg_per_s"] == -140
+    assert "search_deg_per_s: -140  # to the left\n" in text
+    assert any("formerly search_deg -4 (degrees a frame)" in change for change in changes)
+    (tmp_path / "p.yaml").write_text(text)
+    load_profile(tmp_path / "p.yaml")
+    today = "aim: {plugin: pid, search_deg: 2.5, gain: 0.3}\n"
+    assert migrated(today, Path("p.yaml"))[0] == "aim: {plugin: pid, search_deg_per_s: 87.5, gain: 0.3}\n"
+
+
+@pytest.mark.parametrize("value", ["fast", "[1]", "\n    6"])
+def test_a_search_that_is_no_number_is_one_sentence(value: str) -> None:
+    with pytest.raises(UserError, match=r"p\.yaml:2: aim\.search_deg has no number beside it"):
+        migrated(f"aim:\n  search_deg: {value}\n  plugin: pid\n", Path("p.yaml"))
 
 
 @pytest.mark.parametrize("path", sorted(PROFILE_FOLDER.glob("*.yaml")), ids=lambda p: p.name)

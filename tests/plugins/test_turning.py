@@ -79,17 +79,28 @@ def test_holding_and_tapping() -> None:
 
 def test_no_target_is_idle_or_a_search() -> None:
     assert Aim().act(None, frame()) == IDLE
-    aim = Aim(search_deg=6, calibration={"degrees_per_count": 0.1318359375})
-    turned = sum(aim.act(None, frame()).dx for _ in range(100))
-    assert math.isclose(turned * 0.1318359375, 600, abs_tol=0.1)
+    aim = Aim(search_deg_per_s=210, calibration={"degrees_per_count": 0.1318359375})
+    turned = sum(aim.act(None, frame(at_ns=1 + i * 1_000_000_000 // 35)).dx for i in range(101))
+    assert math.isclose(turned * 0.1318359375, 600 + 210 / 60, abs_tol=0.1)
+
+
+@given(st.lists(st.integers(5, 200), min_size=1, max_size=40), st.floats(-400, 400))
+def test_a_search_is_as_fast_however_often_a_frame_comes(periods_ms: list[int], speed: float) -> None:
+    aim = Aim(search_deg_per_s=speed, max_counts=100_000, calibration={"degrees_per_count": 0.01})
+    at_ns, turned = 1, 0
+    aim.act(None, frame(at_ns=at_ns))
+    for period in periods_ms:
+        at_ns += period * 1_000_000
+        turned += aim.act(None, frame(at_ns=at_ns)).dx
+    assert turned * 0.01 == pytest.approx(speed * sum(periods_ms) / 1e3, abs=0.02)
 
 
 def test_degrees_without_calibration_are_refused() -> None:
-    for wanted in ({"search_deg": 6}, {"max_deg_per_s": 90}, {"max_deg_per_s2": 90}):
+    for wanted in ({"search_deg_per_s": 210}, {"max_deg_per_s": 90}, {"max_deg_per_s2": 90}):
         with pytest.raises(UserError, match=r"calibration\.degrees_per_count must be set too"):
             check(Settings(**wanted), context())
     known = context(calibration=Calibration(degrees_per_count=0.1))
-    check(Settings(search_deg=6), known)
+    check(Settings(search_deg_per_s=210), known)
     with pytest.raises(UserError, match=r"calibration\.fov_deg must be set too"):
         check(Settings(max_deg_per_s=90), known)
     with pytest.raises(ValidationError, match="degrees_per_count must be set too"):
@@ -130,7 +141,7 @@ class Searching(Aim):
     """One that searches, and whose view is where it has turned to."""
 
     def __init__(self) -> None:
-        super().__init__(gain=1, search_deg=10.0, calibration={"fov_deg": 90, "degrees_per_count": 0.1})
+        super().__init__(gain=1, search_deg_per_s=500.0, calibration={"fov_deg": 90, "degrees_per_count": 0.1})
         self.at_ns = 1
 
     def act(self, target: Target | None, frame_of=None) -> Action:
