@@ -30,6 +30,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "frames": statistics.frames,
         "dropped": statistics.dropped,
         "duplicates": statistics.duplicates,
+        "cropped": statistics.cropped,
         "detections": statistics.detections,
         "frames_with_detections": statistics.frames_with_detections,
         "classes": {_name(result, i): n for i, n in sorted(statistics.classes.items(), key=lambda item: -item[1])},
@@ -41,7 +42,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "contention": {
             "alone_ms": round(statistics.alone_ns / 1e6, 4) if statistics.alone_ns else None,
             "frames": statistics.contended,
-            "share": round(statistics.contended / statistics.frames, 4) if statistics.frames else 0.0,
+            "share": round(statistics.contended / max(1, statistics.frames - statistics.cropped), 4),
         },
         "fallback": result.fallback,
         "adapted": result.adapted,

@@ -40,6 +40,8 @@ class RunStatistics:
     classes: dict[int, int] = field(default_factory=dict)
     alone_ns: int = 0
     """The median of the first SETTLED inferences, what contention is measured against."""
+    cropped: int = 0
+    """Frames of which the detector looked at a part; contention is that of the others."""
     contended: int = 0
     """Frames after them whose inference took more than twice as long: something else took the network's processor."""
     episode_decisions: dict[int, str] = field(default_factory=dict)
@@ -73,7 +75,9 @@ class RunStatistics:
         stages = self.stages
         stages["grab"].record(frame.grabbed_ns - frame.grab_ns)
         infer_ns = (frame.inferred_ns or frame.decoded_ns) - (frame.preprocessed_ns or frame.taken_ns)
-        if self.alone_ns:
+        if frame.cropped:  # takes a part of the time, which says nothing about contention
+            self.cropped += 1
+        elif self.alone_ns:
             self.contended += infer_ns > 2 * self.alone_ns
         else:
             self._first.append(infer_ns)

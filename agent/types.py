@@ -55,6 +55,8 @@ class Frame:
     in lock-step. What decides by time goes by this, so that it decides the same again. By default, the grab's begin."""
     recorded: Outcome | None = None
     """In a recording, what became of the frame's action then; None elsewhere."""
+    cropped: bool = False
+    """Whether the detector looked at a part of it alone; a detector that does says so here."""
     taken_ns: int = 0
     """When the loop took the frame up; what lies between grabbed and taken is waiting."""
     preprocessed_ns: int = 0

@@ -75,7 +75,9 @@ def autolabel(
     """
     factory = loaded.catalogue.first("detector", lambda f: f.runs_models, "runs models")
     own = loaded.roles.detector
-    settings = own.settings.model_dump(exclude_unset=True) if own.factory == factory else {}
+    # Every picture is looked at whole, and however long that takes.
+    live = {"center_crop", "fallback"}
+    settings = own.settings.model_dump(exclude_unset=True, exclude=live) if own.factory == factory else {}
 
     def chosen(what: str, model: str, **changes: Any) -> Choice:
         return choose(factory, what, **{**settings, **changes, "model": model})

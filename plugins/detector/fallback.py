@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent.roles import Described, Detector
+from agent.roles import Described, Detector, Stateful
 from agent.types import Detections, Frame
 
 WINDOW, MOST_LATE = 200, 2
@@ -49,6 +49,11 @@ class FallbackDetector:
         self._late = np.zeros(WINDOW, bool)
         self._count = self._frames = 0
         self._since: int | None = None
+
+    def begin(self, episode: int) -> None:
+        """Let the first network forget what it keeps: a new episode begins."""
+        if isinstance(self._first, Stateful):
+            self._first.begin(episode)
 
     def detect(self, frame: Frame) -> Detections:
         """Return the boxes in the frame, best first."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from agent.context import Context
@@ -16,12 +18,16 @@ from agent.roles import Detector
 from agent.types import Detections, Frame
 from core.command import COMMAND
 from core.errors import UserError
+from plugins.detector.center_crop import CenterCrop, CenterCropDetector
 from plugins.detector.fallback import Fallback, FallbackDetector
 
 if TYPE_CHECKING:
     from engine.darknet import Network
     from engine.models import Files
     from engine.onnx_network import OnnxNetwork
+
+
+log = logging.getLogger("reticle")
 
 
 class EngineSettings(PluginSettings):
@@ -67,10 +73,22 @@ class EngineSettings(PluginSettings):
         "before the run.",
     )
 
+    center_crop: CenterCrop | None = Field(
+        None,
+        description="While a box lies around the crosshair, look there alone: at `part` (0.5) of width and height, by "
+        "a network of `size`, a side or width and height in pixels; after `frames` (4) in a row the whole picture is "
+        "looked at again.",
+    )
+
+    def middle(self) -> EngineSettings:
+        """Return the settings of the network for what is around the crosshair."""
+        assert self.center_crop is not None
+        return self.model_copy(update={"size": self.center_crop.size, "center_crop": None, "fallback": None})
+
     def smaller(self) -> EngineSettings:
         """Return the settings of the network to fall back on."""
         assert self.fallback is not None
-        return self.model_copy(update={"size": self.fallback.size, "fallback": None})
+        return self.model_copy(update={"size": self.fallback.size, "center_crop": None, "fallback": None})
 
 
 class NetworkDetector:
@@ -94,8 +112,12 @@ class NetworkDetector:
 
     def detect(self, frame: Frame) -> Detections:
         """Return the boxes in the frame, best first."""
+        return self.find(frame.pixels, frame)
+
+    def find(self, pixels: NDArray[np.uint8], frame: Frame) -> Detections:
+        """Return the boxes in a part of a frame, in pixels of the part, best first, and stamp the frame."""
         pipeline = self._pipeline
-        pipeline.prepare(frame.pixels)
+        pipeline.prepare(pixels)
         frame.preprocessed_ns = time.perf_counter_ns()
         outputs = pipeline.infer()
         frame.inferred_ns = time.perf_counter_ns()
@@ -126,9 +148,10 @@ def network_factory(
         first = NetworkDetector(files, given)
         if first.page_locked is not None:
             context.buffers.provide(first.page_locked)
+        whole = first if given.center_crop is None else _cropping(first, files, given, context)
         if given.fallback is None or context.lock_step:  # which waits for the network, however long it takes
-            return first
-        return FallbackDetector(first, NetworkDetector(files, given.smaller()), given.fallback)
+            return whole
+        return FallbackDetector(whole, NetworkDetector(files, given.smaller()), given.fallback)
 
     def prepare(given: Any, context: Context) -> None:
         """Find out which engine is the fastest here, where the settings leave that open and it is not known yet."""
@@ -137,7 +160,7 @@ def network_factory(
         from engine.models import load
 
         if given.engine == AUTO:
-            for each in both(given):
+            for each in [given] if given.fallback is None else [given, given.smaller()]:
                 model, _ = load(files_of(given, context), _size(each))
                 resolve(given.engine, model, given.precision)
 
@@ -145,10 +168,9 @@ def network_factory(
         files = files_of(given, context)
         network = _check(files, given)
         if given.fallback is not None:
-            _check_fallback(files, given, network)
-
-    def both(given: Any) -> list[EngineSettings]:
-        return [given] if given.fallback is None else [given, given.smaller()]
+            _check_smaller(files, given, given.smaller(), network, "fallback")
+        if given.center_crop is not None:
+            _check_smaller(files, given, given.middle(), network, "center_crop")
 
     def named_classes(given: Any, context: Context) -> tuple[str, ...]:
         from engine.models import names_of
@@ -189,23 +211,40 @@ def _check(files: Files, settings: EngineSettings) -> Network | OnnxNetwork:
     return network
 
 
-def _check_fallback(files: Files, settings: EngineSettings, network: Network | OnnxNetwork) -> None:
-    """See that the network to fall back on can be, and is smaller than this one.
+def _cropping(whole: NetworkDetector, files: Files, settings: EngineSettings, context: Context) -> Detector:
+    """Return what looks around the crosshair too, by the engine that the whole picture's network has."""
+    from engine.runtime import find_runtime
 
+    said = whole.describe()
+    if find_runtime(said["engine"]).one_size:  # as `auto` may choose: there the whole takes no time to speak of
+        log.warning("an engine of %s is of one size: center_crop is left out", said["engine"])
+        return whole
+    same = {"engine": said["engine"], "precision": said["precision"]}
+    middle = NetworkDetector(files, settings.middle().model_copy(update=same))
+    assert settings.center_crop is not None
+    return CenterCropDetector(whole, middle, settings.center_crop, context.crosshair)
+
+
+def _check_smaller(
+    files: Files, settings: EngineSettings, other: EngineSettings, network: Network | OnnxNetwork, name: str
+) -> None:
+    """See that the network can be of another size too, which is smaller than its own.
+
+    :param name: the setting that asks for it.
     :raises UserError: it is not so.
     """
     from engine.engine import AUTO
     from engine.runtime import find_runtime
 
     if settings.engine != AUTO and find_runtime(settings.engine).one_size:
-        raise UserError(f"detector.fallback: an engine of {settings.engine} is of one size; take another engine")
+        raise UserError(f"detector.{name}: an engine of {settings.engine} is of one size; take another engine")
     try:
-        smaller = _check(files, settings.smaller())
+        smaller = _check(files, other)
     except UserError as error:
-        raise UserError(f"detector.fallback.size: {error}") from error
+        raise UserError(f"detector.{name}.size: {error}") from error
     if smaller.width * smaller.height >= network.width * network.height:
         raise UserError(
-            f"detector.fallback.size is {smaller.width}x{smaller.height}, which is not smaller than the network's own "
+            f"detector.{name}.size is {smaller.width}x{smaller.height}, which is not smaller than the network's own "
             f"{network.width}x{network.height}"
         )
 
