@@ -106,6 +106,12 @@ class Described(Protocol):
         """Return `model` (`name` and `sha256`), `engine` and `precision` as resolved, as JSON has them."""
 
 
+def described(detector: Detector) -> dict[str, Any]:
+    """Return what a detector says that it runs: `model`, `engine` and `precision`, and nothing else that it may say."""
+    said = detector.describe() if isinstance(detector, Described) else {}
+    return {key: said[key] for key in ("model", "engine", "precision") if key in said}
+
+
 @runtime_checkable
 class FallsBack(Protocol):
     """A detector that may change to another network in mid-run."""

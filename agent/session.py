@@ -25,7 +25,7 @@ from agent.observers import ObserverQueue
 from agent.plan import Options, Plan, make_plan
 from agent.priority import share
 from agent.profile import Choice, LoadedProfile
-from agent.roles import Described, Detector, Environment, FallsBack
+from agent.roles import Detector, Environment, FallsBack, described
 from agent.statistics import RunStatistics
 from agent.types import Episode, Measure
 from core.closing import told_of_closing
@@ -113,7 +113,7 @@ def play(
         stack.enter_context(share(profile.loop, loaded.path))
         roles, context = _create_roles(stack, plan, context, stop, failures)
         own = roles.detector
-        detector = dict(own.describe()) if isinstance(own, Described) else {}
+        detector = described(own)
         roles = applied(middleware, roles, context)
         asked = options.episodes or (profile.episodes if options.footage is None else None)
         if asked and context.environment is None:

@@ -50,7 +50,7 @@ def detect(
     from agent.context import outside_a_run
     from agent.discovery import discover
     from agent.profile import choose
-    from agent.roles import Described
+    from agent.roles import described
     from agent.session import create
     from cli.output import announce, print_provenance, save_json
     from cli.tables import print_table
@@ -99,8 +99,7 @@ def detect(
     print_table(["image", "class", "score", "box (x1 y1 x2 y2)"], lines, prose=("image", "class"))
     if len(rows) > SHOWN:
         out.print(f"and {len(rows) - SHOWN} more images")
-    described = detector.describe() if isinstance(detector, Described) else {}
-    block = provenance(**described)
+    block = provenance(**described(detector))
     print_provenance(block)
     save_json(json_file, {"images": rows}, block)
     if drawn is not None and rows:
@@ -112,7 +111,7 @@ def detect(
 def _differences(
     files: list[Path], detector: Detector, other: Detector, sheet: Path | None, json_file: Path | None
 ) -> None:
-    from agent.roles import Described
+    from agent.roles import described
     from cli.output import save, save_json
     from cli.tables import print_table
     from core.progress import counter
@@ -128,9 +127,8 @@ def _differences(
     ]
     print_table(["image", "only the first model", "only the second"], lines, prose=("image",))
     out.print(f"they differ on {len(found)} of {len(files)} images", soft_wrap=True)
-    both = [each.describe() if isinstance(each, Described) else {} for each in (detector, other)]
     rows = differences.as_rows(found, detector, other)
-    save_json(json_file, {"differences": rows, "against": both[1]}, provenance(**both[0]))
+    save_json(json_file, {"differences": rows, "against": described(other)}, provenance(**described(detector)))
     if sheet is not None and found:
         save(sheet, differences.sheet(found, detector, other), "contact sheet")
     if unreadable:

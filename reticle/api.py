@@ -15,7 +15,7 @@ from agent.discovery import discover
 from agent.middleware import Middleware
 from agent.plan import Options
 from agent.profile import choose, find_profile, load_profile
-from agent.roles import Described
+from agent.roles import described
 from agent.session import Result, create
 from agent.session import play as play_loaded
 from agent.types import Detections, Frame
@@ -146,7 +146,7 @@ class Detector:
 
     def describe(self) -> dict[str, Any]:
         """Return `model` (`name` and `sha256`), `engine` and `precision` as resolved."""
-        return dict(self._detector.describe()) if isinstance(self._detector, Described) else {}
+        return described(self._detector)
 
 
 def evaluate(

@@ -22,6 +22,8 @@ class Blind:
         pass
     def detect(self, frame):
         return Detections.empty()
+    def describe(self):
+        return {"engine": "none", "threshold": 0.5}
 
 class Straight:
     def __init__(self, settings, context):
