@@ -147,13 +147,24 @@ def test_a_run_that_looks_around_the_crosshair_plays_and_decides_the_same_again(
     crop = ("--set", "detector.center_crop={size: [320, 256]}")
     reports = []
     for name in ("a.json", "b.json"):
-        doom = ("--profile", "doom.yaml", *FIXED, "--episodes", 1, *crop, "--report", name)
+        doom = (
+            "--profile",
+            "doom.yaml",
+            *FIXED,
+            "--episodes",
+            1,
+            "--set",
+            "capture.limit_s=10",
+            *crop,
+            "--report",
+            name,
+        )
         done = agent(*doom)
         assert done.returncode == 0, done.stderr
         reports.append(json.loads((tmp_path / name).read_text()))
     assert reports[0]["decisions"] == reports[1]["decisions"]
-    assert reports[0]["cropped"] == reports[1]["cropped"] > 100
-    assert reports[0]["episodes"][0]["kills"] >= 15
+    assert reports[0]["cropped"] == reports[1]["cropped"] > 40
+    assert reports[0]["episodes"][0]["kills"] >= 5
 
 
 @pytest.mark.parametrize(
