@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent.roles import Described, Detector, Stateful
+from agent.roles import Detector, Stateful, described
 from agent.types import Detections, Frame
 
 WINDOW, MOST_LATE = 200, 2
@@ -81,10 +81,10 @@ class FallbackDetector:
 
     def describe(self) -> Mapping[str, Any]:
         """Return what the first network says."""
-        return self._first.describe() if isinstance(self._first, Described) else {}
+        return described(self._first)
 
     def fallback(self) -> dict[str, Any]:
         """Return the settings, engine and precision of the smaller network, and after how many frames it came."""
-        said = self._smaller.describe() if isinstance(self._smaller, Described) else {}
+        said = described(self._smaller)
         ran = {key: said.get(key) for key in ("engine", "precision")}
         return {**self._fallback.model_dump(mode="json"), **ran, "after_frames": self._since}

@@ -80,15 +80,9 @@ class EngineSettings(PluginSettings):
         "looked at again.",
     )
 
-    def middle(self) -> EngineSettings:
-        """Return the settings of the network for what is around the crosshair."""
-        assert self.center_crop is not None
-        return self.model_copy(update={"size": self.center_crop.size, "center_crop": None, "fallback": None})
-
-    def smaller(self) -> EngineSettings:
-        """Return the settings of the network to fall back on."""
-        assert self.fallback is not None
-        return self.model_copy(update={"size": self.fallback.size, "center_crop": None, "fallback": None})
+    def at(self, size: int | tuple[int, int]) -> EngineSettings:
+        """Return the settings of the same network at another size, and of no other beside it."""
+        return self.model_copy(update={"size": size, "center_crop": None, "fallback": None})
 
 
 class NetworkDetector:
@@ -148,10 +142,10 @@ def network_factory(
         first = NetworkDetector(files, given)
         if first.page_locked is not None:
             context.buffers.provide(first.page_locked)
-        whole = first if given.center_crop is None else _cropping(first, files, given, context)
+        whole = first if given.center_crop is None else _cropping(first, files, given, context.crosshair)
         if given.fallback is None or context.lock_step:  # which waits for the network, however long it takes
             return whole
-        return FallbackDetector(whole, NetworkDetector(files, given.smaller()), given.fallback)
+        return FallbackDetector(whole, NetworkDetector(files, given.at(given.fallback.size)), given.fallback)
 
     def prepare(given: Any, context: Context) -> None:
         """Find out which engine is the fastest here, where the settings leave that open and it is not known yet."""
@@ -160,7 +154,7 @@ def network_factory(
         from engine.models import load
 
         if given.engine == AUTO:
-            for each in [given] if given.fallback is None else [given, given.smaller()]:
+            for each in [given] if given.fallback is None else [given, given.at(given.fallback.size)]:
                 model, _ = load(files_of(given, context), _size(each))
                 resolve(given.engine, model, given.precision)
 
@@ -168,9 +162,9 @@ def network_factory(
         files = files_of(given, context)
         network = _check(files, given)
         if given.fallback is not None:
-            _check_smaller(files, given, given.smaller(), network, "fallback")
+            _check_smaller(files, given, given.fallback.size, network, "fallback")
         if given.center_crop is not None:
-            _check_smaller(files, given, given.middle(), network, "center_crop")
+            _check_smaller(files, given, given.center_crop.size, network, "center_crop")
 
     def named_classes(given: Any, context: Context) -> tuple[str, ...]:
         from engine.models import names_of
@@ -211,7 +205,9 @@ def _check(files: Files, settings: EngineSettings) -> Network | OnnxNetwork:
     return network
 
 
-def _cropping(whole: NetworkDetector, files: Files, settings: EngineSettings, context: Context) -> Detector:
+def _cropping(
+    whole: NetworkDetector, files: Files, settings: EngineSettings, crosshair: tuple[float, float]
+) -> Detector:
     """Return what looks around the crosshair too, by the engine that the whole picture's network has."""
     from engine.runtime import find_runtime
 
@@ -219,14 +215,15 @@ def _cropping(whole: NetworkDetector, files: Files, settings: EngineSettings, co
     if find_runtime(said["engine"]).one_size:  # as `auto` may choose: there the whole takes no time to speak of
         log.warning("an engine of %s is of one size: center_crop is left out", said["engine"])
         return whole
+    crop = settings.center_crop
+    assert crop is not None
     same = {"engine": said["engine"], "precision": said["precision"]}
-    middle = NetworkDetector(files, settings.middle().model_copy(update=same))
-    assert settings.center_crop is not None
-    return CenterCropDetector(whole, middle, settings.center_crop, context.crosshair)
+    middle = NetworkDetector(files, settings.at(crop.size).model_copy(update=same))
+    return CenterCropDetector(whole, middle, crop, crosshair)
 
 
 def _check_smaller(
-    files: Files, settings: EngineSettings, other: EngineSettings, network: Network | OnnxNetwork, name: str
+    files: Files, settings: EngineSettings, size: int | tuple[int, int], network: Network | OnnxNetwork, name: str
 ) -> None:
     """See that the network can be of another size too, which is smaller than its own.
 
@@ -239,7 +236,7 @@ def _check_smaller(
     if settings.engine != AUTO and find_runtime(settings.engine).one_size:
         raise UserError(f"detector.{name}: an engine of {settings.engine} is of one size; take another engine")
     try:
-        smaller = _check(files, other)
+        smaller = _check(files, settings.at(size))
     except UserError as error:
         raise UserError(f"detector.{name}.size: {error}") from error
     if smaller.width * smaller.height >= network.width * network.height:

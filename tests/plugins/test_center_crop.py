@@ -14,7 +14,6 @@ from plugins.detector import network
 from plugins.detector.center_crop import CenterCrop, CenterCropDetector, span
 from plugins.detector.fallback import Fallback, FallbackDetector
 from plugins.detector.network import EngineSettings, NetworkDetector
-from tests.agent.fakes import context
 from tests.conftest import FIXED, ROOT
 from tests.engine.test_boxes import iou
 
@@ -192,11 +191,11 @@ def test_an_engine_of_one_size_is_refused_and_where_auto_chose_it_the_whole_is_l
     monkeypatch.setattr(network, "_check", lambda *given: pytest.fail("it needs no other"))
     settings = EngineSettings(engine="tensorrt", center_crop=CenterCrop(size=160))
     with pytest.raises(UserError, match=r"detector\.center_crop: an engine of tensorrt is of one size"):
-        network._check_smaller(files, settings, settings.middle(), None, "center_crop")  # type: ignore[arg-type]
+        network._check_smaller(files, settings, 160, None, "center_crop")  # type: ignore[arg-type]
     whole = Bright()
     monkeypatch.setattr(whole, "describe", lambda: {"engine": "tensorrt", "precision": "int8"})
     assert find_runtime("tensorrt").one_size
-    assert network._cropping(whole, files, settings, context()) is whole  # type: ignore[arg-type]
+    assert network._cropping(whole, files, settings, (0.5, 0.5)) is whole  # type: ignore[arg-type]
     assert "center_crop is left out" in caplog.text
 
 
